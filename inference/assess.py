@@ -1,0 +1,134 @@
+"""The one path from two rasters to an assessment: comparable? -> register -> score -> vectorise -> verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.raster import Raster
+from inference.findings import Assessment, Finding, Layers, Verdict, VerdictKind
+from inference.model import Model
+from inference.pair import Pair
+from inference.quality import pair_problems, picture_notes, picture_problems
+from inference.reasons import Reason
+from inference.registration import NotComparable, register
+from inference.tiling import predict_tiled
+from inference.vectorise import find
+
+MIN_OBSERVED = 0.25
+"""Below this share of the area seen at both dates nothing is judged."""
+CLEAR_NEEDS_OBSERVED = 0.95
+"""`clear` speaks for the whole area, so nearly all of it must have been seen."""
+
+Progress = Callable[[str, float], None]
+"""Called with a stage (`compare`, `register`, `score`, `vectorise`) and the share of the stage done, 0..1."""
+
+
+def _silent(stage: str, share: float) -> None:
+    pass
+
+
+def assess(before: Raster, after: Raster, model: Model, *, progress: Progress = _silent) -> Assessment:
+    """Compare two dates of one place.
+
+    Always returns; a pair that cannot be compared gets the verdict `not_comparable` with its reasons.
+    """
+    progress("compare", 0.0)
+    problems = [*picture_problems(before, "before"), *picture_problems(after, "after")]
+    problems = problems or pair_problems(before, after)
+    if problems:
+        return _refused(tuple(problems), model)
+    progress("register", 0.0)
+    try:
+        pair = register(before, after)
+    except NotComparable as refusal:
+        return _refused((refusal.reason,), model)
+    observed_share = float(pair.observed.mean())
+    if observed_share < MIN_OBSERVED:
+        return _refused((_nodata(observed_share),), model, pair)
+    low, high = model.contract.gsd_range_m
+    if pair.gsd is not None and pair.gsd > high:
+        values = {"gsd": round(pair.gsd, 2), "low": low, "high": high}
+        return _refused((Reason("gsd_out_of_range", values),), model, pair)
+    layers = score(pair, model, progress)
+    progress("vectorise", 0.0)
+    findings = find(pair, layers, model.contract)
+    return Assessment(_verdict(pair, findings, observed_share, model), findings, pair, layers)
+
+
+def score(pair: Pair, model: Model, progress: Progress = _silent) -> Layers:
+    """Calibrated probabilities for a pair, 0 where it was not observed.
+
+    Imagery finer than the model was trained on is scored at the finest trained GSD and brought back.
+    """
+    before, after = _filled(pair.before), _filled(pair.after)
+    height, width = before.shape[:2]
+    finest = model.contract.gsd_range_m[0]
+    scale = 1.0 if pair.gsd is None else min(1.0, pair.gsd / finest)
+    if scale < 1.0:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        before, after = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (before, after))
+    probabilities = predict_tiled(
+        model.probabilities, before, after,
+        multiple_of=model.contract.multiple_of, progress=lambda share: progress("score", share),
+    )  # fmt: skip
+    if scale < 1.0:
+        probabilities = np.stack(
+            [cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in probabilities]
+        )
+    return Layers(*(probabilities * pair.observed))
+
+
+def _filled(raster: Raster) -> NDArray[np.uint8]:
+    """Pixels with unobserved ones set to the mean colour: a hard black edge looks like a structure."""
+    if raster.valid.all():
+        return raster.pixels
+    pixels = raster.pixels.copy()
+    pixels[~raster.valid] = pixels[raster.valid].mean(axis=0).round()
+    return pixels
+
+
+def _verdict(pair: Pair, findings: tuple[Finding, ...], observed_share: float, model: Model) -> Verdict:
+    kinds = {f.kind for f in findings}
+    notes = _notes(pair, observed_share)
+    reasons: tuple[Reason, ...] = ()
+    if "new" in kinds:
+        kind = VerdictKind.NEW
+    elif "remaining" in kinds:
+        kind = VerdictKind.REMAINING
+    elif observed_share >= CLEAR_NEEDS_OBSERVED:
+        kind = VerdictKind.CLEAR
+    else:
+        kind, reasons = VerdictKind.NOT_COMPARABLE, (_nodata(observed_share),)
+    return Verdict(
+        kind, reasons, notes, round(observed_share, 4), model.name, model.version, model.sha256
+    )  # fmt: skip
+
+
+def _notes(pair: Pair, observed_share: float) -> tuple[Reason, ...]:
+    notes = [*picture_notes(pair.before, "before"), *picture_notes(pair.after, "after")]
+    if pair.gsd is None:
+        notes.append(Reason("no_gsd"))
+    if pair.before.captured_at is None or pair.after.captured_at is None:
+        notes.append(Reason("no_dates"))
+    if observed_share < 0.999:
+        notes.append(Reason("partly_observed", {"unobserved_percent": round(100 * (1 - observed_share), 1)}))
+    if pair.registration.model in ("similarity", "homography"):
+        values = {"model": pair.registration.model, "inliers": pair.registration.inliers}
+        notes.append(Reason("resampled", values))
+    return tuple(notes)
+
+
+def _nodata(observed_share: float) -> Reason:
+    return Reason("nodata", {"observed_percent": round(100 * observed_share, 1)})
+
+
+def _refused(reasons: tuple[Reason, ...], model: Model, pair: Pair | None = None) -> Assessment:
+    observed = float(pair.observed.mean()) if pair else 0.0
+    verdict = Verdict(
+        VerdictKind.NOT_COMPARABLE, reasons, (), round(observed, 4), model.name, model.version, model.sha256
+    )
+    return Assessment(verdict, pair=pair)

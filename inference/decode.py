@@ -1,0 +1,215 @@
+"""From a file to a `Raster`: what it is, whether it is safe to decode, upright, 8-bit RGB, with what it knows.
+
+GeoTIFF goes through GDAL (rasterio), everything else through Pillow. Size limits are checked on the header,
+before a single pixel is decoded. EXIF is read into fields (orientation, capture time) and goes no further.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from pyproj import CRS as ProjCRS
+from pyproj import Geod, Transformer
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.transform import xy
+
+from datasets.raster import Raster
+from inference.reasons import InputError, Reason
+
+Image.MAX_IMAGE_PIXELS = None  # `Limits.max_pixels` is checked below, on every path
+
+_TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_GEOD = Geod(ellps="WGS84")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest file that is read (bytes) and the largest picture that is decoded (pixels)."""
+
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 100_000_000
+
+
+def read_raster(
+    source: bytes | Path, *, name: str = "", gsd: float | None = None, limits: Limits | None = None
+) -> Raster:
+    """Decode one picture.
+
+    Args:
+        source: the file, or its path.
+        name: what to call it; the file name if a path is given.
+        gsd: metres per pixel where the file does not say; a georeference outranks it.
+        limits: refuse what is larger.
+
+    Raises:
+        InputError: the file cannot be used; its reason says why and what to do.
+        OSError: the path cannot be read.
+    """
+    limits = limits or Limits()
+    if gsd is not None and not (math.isfinite(gsd) and 0 < gsd < 1000):
+        raise InputError(Reason("bad_gsd", {"gsd": gsd}))
+    if isinstance(source, Path):
+        name = name or source.name
+        _check_bytes(source.stat().st_size, limits)
+        source = source.read_bytes()
+    else:
+        _check_bytes(len(source), limits)
+    if source[:4] in _TIFF_MAGIC:
+        return _read_tiff(source, name, gsd, limits)
+    return _read_picture(source, name, gsd, limits)
+
+
+def _check_bytes(size: int, limits: Limits) -> None:
+    if size == 0:
+        raise InputError(Reason("empty_file"))
+    if size > limits.max_bytes:
+        raise InputError(Reason("too_many_bytes", {"limit_mb": limits.max_bytes // 2**20}))
+
+
+def _check_pixels(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.max_pixels:
+        found, limit = width * height / 1e6, limits.max_pixels / 1e6
+        raise InputError(Reason("too_many_pixels", {"megapixels": round(found), "limit_megapixels": round(limit)}))
+
+
+# --- Pillow -----------------------------------------------------------------------------------------------
+
+
+def _read_picture(data: bytes, name: str, gsd: float | None, limits: Limits) -> Raster:
+    try:
+        image = Image.open(io.BytesIO(data))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        raise InputError(Reason("not_an_image")) from None
+    with image:
+        _check_pixels(image.width, image.height, limits)
+        frames = getattr(image, "n_frames", 1)
+        # A phone's JPEG may carry a preview as a second frame (MPO); the first is the photograph.
+        if frames > 1 and image.format != "MPO":
+            raise InputError(Reason("animated", {"frames": frames}))
+        try:
+            captured_at = _exif_time(image)
+            upright = ImageOps.exif_transpose(image)
+            pixels, valid = _to_rgb(upright)
+        except (OSError, SyntaxError, ValueError, EOFError):
+            raise InputError(Reason("truncated")) from None
+    return Raster(pixels, valid, name=name, gsd=gsd, captured_at=captured_at)
+
+
+def _to_rgb(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Any Pillow mode -> RGB pixels and the mask of what is not transparent."""
+    image.load()
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        gray = _stretch(values[..., None], np.ones(values.shape, dtype=np.bool_))
+        return np.repeat(gray, 3, axis=2), np.ones(values.shape, dtype=np.bool_)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = np.array(image.convert("RGBA"))
+        return np.ascontiguousarray(rgba[..., :3]), rgba[..., 3] > 0
+    pixels = np.array(image.convert("RGB"))
+    return pixels, np.ones(pixels.shape[:2], dtype=np.bool_)
+
+
+def _exif_time(image: Image.Image) -> datetime | None:
+    """When the camera says the picture was taken: local time without a zone, unless it states its offset."""
+    exif = image.getexif()
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    text = details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
+    offset = details.get(ExifTags.Base.OffsetTimeOriginal)
+    return _parse_time(text, offset)
+
+
+def _parse_time(text: object, offset: object = None) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    text = text.strip("\x00 ")
+    if isinstance(offset, str):
+        try:
+            return datetime.strptime(text + offset.strip(), "%Y:%m:%d %H:%M:%S%z").astimezone(UTC)
+        except ValueError:
+            pass
+    try:
+        return datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
+    except ValueError:
+        return None
+
+
+# --- GDAL -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _open_tiff(data: bytes) -> Iterator[DatasetReader]:
+    # Only TIFF, and no neighbouring files: an upload must not make GDAL read anything but itself.
+    options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
+    with warnings.catch_warnings(), rasterio.Env(**options), MemoryFile(data) as file:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with file.open(driver="GTiff") as dataset:
+            yield dataset
+
+
+def _read_tiff(data: bytes, name: str, gsd: float | None, limits: Limits) -> Raster:
+    opened = False
+    try:
+        with _open_tiff(data) as dataset:
+            opened = True
+            _check_pixels(dataset.width, dataset.height, limits)
+            dtypes = set(dataset.dtypes)
+            if dataset.count not in (1, 3, 4) or not dtypes <= {"uint8", "uint16"}:
+                values = {"bands": dataset.count, "dtype": ", ".join(sorted(dtypes))}
+                raise InputError(Reason("unsupported_bands", values))
+            bands = dataset.read(indexes=[1, 1, 1] if dataset.count == 1 else [1, 2, 3])
+            valid = dataset.dataset_mask() > 0
+            values_hw = np.moveaxis(bands, 0, 2)
+            pixels = values_hw if values_hw.dtype == np.uint8 else _stretch(values_hw, valid)
+            georeferenced = dataset.crs is not None and not dataset.transform.is_identity
+            return Raster(
+                np.ascontiguousarray(pixels),
+                valid,
+                name=name,
+                crs=dataset.crs if georeferenced else None,
+                transform=dataset.transform if georeferenced else None,
+                gsd=_gsd(dataset) if georeferenced else gsd,
+                captured_at=_parse_time(dataset.tags().get("TIFFTAG_DATETIME")),
+            )
+    except RasterioIOError:
+        raise InputError(Reason("truncated" if opened else "not_an_image")) from None
+    except RasterioError:
+        raise InputError(Reason("not_an_image")) from None
+
+
+def _gsd(dataset: DatasetReader) -> float:
+    """Metres on the ground along one pixel at the centre of the picture, measured on the ellipsoid.
+
+    Geodesic and not from the transform, because a Web Mercator metre is 0.77 m of ground at Beijing.
+    """
+    row, column = dataset.height / 2, dataset.width / 2
+    rows, columns = [row, row, row + 1], [column, column + 1, column]
+    xs, ys = xy(dataset.transform, rows, columns, offset="ul")
+    to_lonlat = Transformer.from_crs(ProjCRS.from_user_input(dataset.crs), 4326, always_xy=True)
+    lon, lat = to_lonlat.transform(np.asarray(xs), np.asarray(ys))
+    _, _, along = _GEOD.inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
+    return float(np.sqrt(along[0] * along[1]))
+
+
+def _stretch(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(H, W, C) of any depth -> uint8, from the 0.5th to the 99.5th percentile of the valid pixels.
+
+    One range for all channels, so that colours keep their balance.
+    """
+    seen = values[valid]
+    if seen.size == 0:
+        return np.zeros(values.shape, dtype=np.uint8)
+    low, high = np.percentile(seen, (0.5, 99.5))
+    scaled = (values.astype(np.float32) - low) / max(float(high - low), 1e-6)
+    return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)

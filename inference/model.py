@@ -1,0 +1,116 @@
+"""Released weights, run by ONNX Runtime: windows in, calibrated probabilities out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+OUTPUTS = ("structure_before", "structure_after", "change")
+
+
+class ModelError(RuntimeError):
+    """The weights or their manifest are missing, damaged or do not belong together."""
+
+
+def _session(weights: bytes, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads  # 0: one per core
+    options.inter_op_num_threads = 1  # the graph is one chain; parallel branches only fight for the cores
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    # Threads that spin between calls take the cores from decoding and from other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Batch and window vary, so a memory plan made for one shape is kept for nothing.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    return ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What the manifest says of the input and of how to read the output."""
+
+    multiple_of: int
+    gsd_range_m: tuple[float, float]
+    temperature: dict[str, float]
+    threshold: dict[str, float]
+    area_error_px: float
+    """Standard error of a finding's area per pixel of its outline, pixels."""
+
+
+class Model:
+    """One set of weights. Safe to use from several threads: a session may be run concurrently.
+
+    Attributes:
+        name, version, sha256: which weights these are, for every verdict and record.
+        contract: input contract, calibration and thresholds.
+    """
+
+    def __init__(self, onnx: Path, manifest: Path, *, threads: int = 0) -> None:
+        """Load and verify.
+
+        Raises:
+            ModelError: a file is missing or damaged, or the weights are not those of the manifest.
+        """
+        try:
+            facts: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
+            weights = onnx.read_bytes()
+            self.name, self.version = str(facts["name"]), str(facts["version"])
+            self.sha256 = str(facts["sha256"])
+            self.contract = Contract(
+                multiple_of=int(facts["input"]["multiple_of"]),
+                gsd_range_m=(
+                    float(facts["input"]["gsd_range_m"][0]),
+                    float(facts["input"]["gsd_range_m"][1]),
+                ),
+                temperature={k: float(facts["calibration"]["temperature"][k]) for k in OUTPUTS},
+                threshold={k: float(facts["calibration"]["threshold"][k]) for k in OUTPUTS},
+                area_error_px=float(facts["calibration"]["area_error_px"]),
+            )
+        except OSError as error:
+            raise ModelError(f"cannot read the weights: {error}") from error
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise ModelError(f"{manifest} is not a manifest of this version: {error!r}") from error
+        found = hashlib.sha256(weights).hexdigest()
+        if found != self.sha256:
+            raise ModelError(f"{onnx} is not what its manifest describes: sha256 {found[:12]}, not {self.sha256[:12]}")
+        try:
+            self._session = _session(weights, threads)
+        except Exception as error:  # ONNX Runtime raises its own unrelated types
+            raise ModelError(f"{onnx} cannot be loaded: {error}") from error
+
+    @classmethod
+    def load(cls, domain: str = "overhead", *, threads: int = 0) -> Model:
+        """The weights that come with Jingdi."""
+        folder = Path(str(files("model"))) / "weights"
+        return cls(folder / f"{domain}.onnx", folder / f"{domain}.json", threads=threads)
+
+    def logits(
+        self, before: NDArray[np.uint8], after: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Raw outputs for a batch of windows.
+
+        Args:
+            before, after: (N, 3, H, W) uint8 RGB, H and W multiples of `contract.multiple_of`.
+
+        Returns:
+            structure_before, structure_after, change: (N, 1, H, W) float32 each.
+        """
+        out = self._session.run(list(OUTPUTS), {"before": before, "after": after})
+        return out[0], out[1], out[2]
+
+    def probabilities(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Calibrated probabilities (N, 3, H, W) float32 in the order of `OUTPUTS`, for inputs as in `logits`."""
+        logits = np.concatenate(self.logits(before, after), axis=1)
+        scale = np.array([1 / self.contract.temperature[k] for k in OUTPUTS], dtype=np.float32)
+        logits *= scale[:, None, None]
+        np.clip(logits, -30, 30, out=logits)
+        probabilities: NDArray[np.float32] = 1 / (1 + np.exp(-logits))
+        return probabilities

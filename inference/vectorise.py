@@ -1,0 +1,130 @@
+"""From probabilities per pixel to findings with polygons, areas and probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Geod, Transformer
+from rasterio.features import shapes
+from shapely.geometry import Polygon, shape
+from shapely.ops import transform as map_coordinates
+
+from inference.findings import Finding, Kind, Layers
+from inference.model import Contract
+from inference.pair import Pair
+
+MIN_FINDING_PX = 40
+"""Smaller patches are not reported; the same bound as in the evaluation."""
+_SIMPLIFY_PX = 0.75
+_ONE_SIDED = 0.75
+"""A changed patch of which this share points one way is taken to point that way altogether."""
+_GEOD = Geod(ellps="WGS84")
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class KindMasks:
+    """Which pixels belong to which kind, (H, W) bool each; they do not overlap."""
+
+    new: Mask
+    remaining: Mask
+    removed: Mask
+
+
+def classify(layers: Layers, observed: Mask, contract: Contract) -> KindMasks:
+    """Threshold the probabilities and tell growth from removal.
+
+    A changed patch is `new` where more structure is seen after than before. The direction is decided for the
+    patch, not for each pixel, unless both directions have a considerable share of it.
+    """
+    t = contract.threshold
+    change = (layers.change >= t["change"]) & observed
+    grows = layers.structure_after >= layers.structure_before
+    count, labels = cv2.connectedComponents(change.astype(np.uint8), connectivity=8)
+    size = np.bincount(labels.ravel(), minlength=count)
+    share = np.bincount(labels.ravel(), weights=grows.ravel(), minlength=count) / np.maximum(size, 1)
+    share = share[labels]
+    grows = np.where(share >= _ONE_SIDED, True, np.where(share <= 1 - _ONE_SIDED, False, grows))
+    before = layers.structure_before >= t["structure_before"]
+    after = layers.structure_after >= t["structure_after"]
+    remaining = (before & after & ~change & observed).astype(np.uint8)
+    # Where a roof leans, or its edge moved by a pixel, slivers are left between the masks of the two dates.
+    remaining = cv2.morphologyEx(remaining, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return KindMasks(new=change & grows, remaining=remaining > 0, removed=change & ~grows)
+
+
+def find(pair: Pair, layers: Layers, contract: Contract) -> tuple[Finding, ...]:
+    """All findings of a pair, the most probable first within each kind (`new`, `remaining`, `removed`)."""
+    masks = classify(layers, pair.observed, contract)
+    standing = np.minimum(layers.structure_before, layers.structure_after)
+    by_kind: tuple[tuple[Kind, Mask, NDArray[np.float32]], ...] = (
+        ("new", masks.new, layers.change),
+        ("remaining", masks.remaining, standing),
+        ("removed", masks.removed, layers.change),
+    )
+    found: list[Finding] = []
+    for kind, mask, probability in by_kind:
+        patches = _patches(pair, kind, mask, probability, contract.area_error_px)
+        found += sorted(patches, key=lambda f: (-f.probability, -f.area_px, f.polygon.bounds))
+    return tuple(found)
+
+
+def _patches(
+    pair: Pair, kind: Kind, mask: Mask, probability: NDArray[np.float32], area_error_px: float
+) -> list[Finding]:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    sums = np.bincount(labels.ravel(), weights=probability.ravel(), minlength=count)
+    kept = sizes >= MIN_FINDING_PX
+    kept[0] = False
+    labels = np.where(kept[labels], labels, 0).astype(np.int32)
+    project = _to_lonlat(pair)
+    findings = []
+    for geometry, value in shapes(labels, mask=labels > 0, connectivity=8):
+        label = int(value)
+        outline = shape(geometry)
+        area_px = float(outline.area)
+        # Along the outline the error of the edge is one and the same (a shadow, a lean), so it grows with the
+        # length of the outline.
+        error_px = area_error_px * outline.length
+        lonlat = None if project is None else map_coordinates(project, outline)
+        area_m2 = area_error_m2 = None
+        if lonlat is not None:
+            area_m2 = abs(_GEOD.geometry_area_perimeter(lonlat)[0])
+        elif pair.gsd is not None:
+            area_m2 = area_px * pair.gsd**2
+        if area_m2 is not None:
+            area_error_m2 = area_m2 * error_px / area_px
+        polygon = _simplified(outline)
+        findings.append(
+            Finding(
+                polygon=polygon, kind=kind, probability=float(sums[label] / sizes[label]), area_px=area_px,
+                area_m2=area_m2, area_error_m2=area_error_m2,
+                lonlat=None if project is None else map_coordinates(project, polygon),
+            )
+        )  # fmt: skip
+    return findings
+
+
+def _simplified(outline: Polygon) -> Polygon:
+    """Fewer points, at most `_SIMPLIFY_PX` off; diagonal neighbours that only touch are left as traced."""
+    result = outline.simplify(_SIMPLIFY_PX, preserve_topology=True)
+    return result if isinstance(result, Polygon) and result.is_valid and not result.is_empty else outline
+
+
+def _to_lonlat(pair: Pair):  # type: ignore[no-untyped-def]
+    """Function from pixel coordinates (arrays x, y) to longitude and latitude; None without a georeference."""
+    crs, affine = pair.before.crs, pair.before.transform
+    if crs is None or affine is None:
+        return None
+    transformer = Transformer.from_crs(CRS.from_user_input(crs), 4326, always_xy=True)
+
+    def project(x, y):  # type: ignore[no-untyped-def]
+        x, y = np.asarray(x), np.asarray(y)
+        return transformer.transform(affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f)
+
+    return project

@@ -1,0 +1,1 @@
+"""Network definition and, beside it, the released weights (`model/weights`)."""

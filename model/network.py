@@ -1,0 +1,124 @@
+"""The change network: one definition for every domain, symmetric in time by construction.
+
+A siamese encoder (EfficientNet-Lite0, ImageNet weights, strides 4, 8 and 16) is shared by the two dates. A
+U-shaped decoder, also shared, gives per-date features, from which the structure head reads what stands at
+each date. A second decoder mixes the dates at every scale through |a - b| and a + b, both of which are
+unchanged when the dates are swapped, so that
+
+    net(before, after) = (sb, sa, c)   implies   net(after, before) = (sa, sb, c)   exactly.
+
+Mixing by difference and sum follows Daudt et al., "Fully Convolutional Siamese Networks for Change
+Detection" (ICIP 2018) for the difference; the sum keeps what |a - b| loses, the level both dates share.
+Heads work at stride 4 and reach full resolution by sub-pixel convolution (Shi et al., CVPR 2016): dense
+convolutions at stride 4 are cheap on a CPU, anything at full resolution is not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.encoder import CHANNELS, Encoder
+
+STRIDE = 16
+"""Height and width of the input must be multiples of this many pixels."""
+
+
+class ChangeLogits(NamedTuple):
+    """Per-pixel logits, each float32 (N, 1, H, W)."""
+
+    structure_before: Tensor
+    structure_after: Tensor
+    change: Tensor
+
+
+def _conv(c_in: int, c_out: int, kernel: int = 3) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(c_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _UpBlock(nn.Module):
+    """Merge a coarse map into the next finer one: up(project(coarse)) + skip, then a 3x3 convolution."""
+
+    def __init__(self, c_coarse: int, c_fine: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(c_coarse, c_fine, 1, bias=False)
+        self.smooth = _conv(c_fine, c_fine)
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        up = F.interpolate(self.project(coarse), scale_factor=2.0, mode="nearest")
+        out: Tensor = self.smooth(up + skip)
+        return out
+
+
+class _Mix(nn.Module):
+    """(a, b) -> features of the pair, the same for (b, a)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _conv(2 * channels, channels, 1)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        out: Tensor = self.conv(torch.cat([(a - b).abs(), a + b], dim=1))
+        return out
+
+
+class _Head(nn.Module):
+    """Logits at full resolution from features at stride 4."""
+
+    def __init__(self, channels: int, prior: float) -> None:
+        super().__init__()
+        self.conv = _conv(channels, channels)
+        self.logits = nn.Conv2d(channels, 16, 1)
+        # All 16 sub-pixels start alike (no checkerboard) and at the prior rate of the class.
+        with torch.no_grad():
+            self.logits.weight.copy_(torch.randn(1, channels, 1, 1).mul(0.05).expand_as(self.logits.weight))
+            self.logits.bias.fill_(torch.logit(torch.tensor(prior)).item())  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.logits(self.conv(x)), 4)
+
+
+class ChangeNet(nn.Module):
+    """Siamese structure and change segmentation.
+
+    Args:
+        widths: decoder channels at strides 4, 8 and 16.
+        pretrained: start the encoder from ImageNet weights (needs the `train` extra).
+    """
+
+    def __init__(self, widths: tuple[int, int, int] = (48, 64, 96), *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.widths = tuple(widths)
+        w4, w8, w16 = widths
+        self.encoder = Encoder(pretrained=pretrained)
+        self.lateral = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(CHANNELS, widths, strict=True))
+        self.up8, self.up4 = _UpBlock(w16, w8), _UpBlock(w8, w4)
+        self.mix16, self.mix8, self.mix4 = _Mix(w16), _Mix(w8), _Mix(w4)
+        self.change16 = _conv(w16, w16)
+        self.change8, self.change4 = _UpBlock(w16, w8), _UpBlock(w8, w4)
+        self.structure_head = _Head(w4, prior=0.2)
+        self.change_head = _Head(w4, prior=0.05)
+
+    def forward(self, before: Tensor, after: Tensor) -> ChangeLogits:
+        """Score one batch of pairs.
+
+        Args:
+            before, after: (N, 3, H, W) RGB in 0..255, uint8 or float; H and W multiples of `STRIDE`.
+        """
+        n = before.shape[0]
+        both = torch.cat([before, after]).to(torch.float32) / 127.5 - 1.0
+        x4, x8, x16 = (lateral(feature) for lateral, feature in zip(self.lateral, self.encoder(both), strict=True))
+        p8 = self.up8(x16, x8)
+        p4 = self.up4(p8, x4)
+        d16 = self.change16(self.mix16(x16[:n], x16[n:]))
+        d8 = self.change8(d16, self.mix8(p8[:n], p8[n:]))
+        d4 = self.change4(d8, self.mix4(p4[:n], p4[n:]))
+        structure = self.structure_head(p4)
+        return ChangeLogits(structure[:n], structure[n:], self.change_head(d4))

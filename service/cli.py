@@ -1,0 +1,200 @@
+"""The `jingdi` command. Data goes to stdout, progress and errors to stderr.
+
+Exit codes of `score`: 0 nothing found, 1 findings, 2 usage or unusable input, 3 abstained.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="See from before/after imagery whether structures are gone, still standing, or back.",
+)
+err = Console(stderr=True)
+out = Console()
+
+NOTHING_FOUND, FINDINGS, USAGE, ABSTAINED = 0, 1, 2, 3
+
+PictureArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
+DataOption = Annotated[Path, typer.Option("--data", exists=True, file_okay=False, help="Folder of labelled sets.")]
+
+
+@app.command()
+def score(
+    before: PictureArgument,
+    after: PictureArgument,
+    gsd: Annotated[float | None, typer.Option(help="Metres per pixel, where the files do not say.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+    overlay: Annotated[Path | None, typer.Option(help="Write the later picture with findings drawn (PNG).")] = None,
+    geojson: Annotated[Path | None, typer.Option(help="Write the findings as GeoJSON (WGS-84).")] = None,
+    language: Annotated[str, typer.Option(envvar="JINGDI_LANGUAGE", help="zh or en, for sentences.")] = "zh",
+) -> None:
+    """Compare two pictures of one place and print what is new, what remains and what was removed."""
+    from inference.assess import assess
+    from inference.decode import read_raster
+    from inference.findings import VerdictKind
+    from inference.model import Model
+    from inference.reasons import LANGUAGES, InputError
+    from inference.render import encode_png
+    from inference.render import overlay as draw
+    from inference.report import feature_collection, report
+
+    if language not in LANGUAGES:
+        raise typer.BadParameter(f"one of {', '.join(LANGUAGES)}", param_hint="--language")
+    rasters = []
+    for side, path in (("before", before), ("after", after)):
+        try:
+            rasters.append(read_raster(path, gsd=gsd))
+        except InputError as error:
+            reason = error.reason
+            err.print(f"[red]{side}[/] {path}: {reason.say(language)} {reason.remedy(language)} ({reason.code})")
+            raise typer.Exit(USAGE) from None
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("load", total=1.0)
+        model = Model.load()
+        assessment = assess(
+            *rasters, model, progress=lambda stage, share: bar.update(task, description=stage, completed=share)
+        )
+    result = report(assessment)
+    if geojson:
+        geojson.write_text(json.dumps(feature_collection(assessment), ensure_ascii=False), "utf-8")
+    if overlay and assessment.pair:
+        overlay.write_bytes(encode_png(draw(assessment)))
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        _print_report(result, [(r.say(language), r.remedy(language)) for r in assessment.verdict.reasons], language)
+    if assessment.verdict.kind is VerdictKind.NOT_COMPARABLE:
+        raise typer.Exit(ABSTAINED)
+    raise typer.Exit(FINDINGS if assessment.findings else NOTHING_FOUND)
+
+
+_WORDS = {
+    "zh": {
+        "new": "疑似新增", "remaining": "疑似未拆", "removed": "疑似已拆", "clear": "未发现建筑物",
+        "not_comparable": "无法比较", "kind": "类别", "probability": "把握", "area": "面积", "where": "位置",
+        "observed": "两期均可见", "decide": "以上均为疑似线索，由具名人员判定。",
+    },
+    "en": {
+        "new": "suspected new", "remaining": "suspected remaining", "removed": "suspected removed",
+        "clear": "no structures seen", "not_comparable": "not comparable", "kind": "kind",
+        "probability": "probability", "area": "area", "where": "where", "observed": "seen at both dates",
+        "decide": "These are suspected leads; a named person decides.",
+    },
+}  # fmt: skip
+
+
+def _print_report(result: dict[str, Any], reasons: list[tuple[str, str]], language: str) -> None:
+    words, verdict = _WORDS[language], result["verdict"]
+    style = {"new": "bold red", "remaining": "bold yellow", "clear": "bold green"}.get(verdict["kind"], "bold")
+    out.print(f"[{style}]{words[verdict['kind']]}[/]  {words['observed']} {verdict['observed_share']:.0%}")
+    for sentence, remedy in reasons:
+        out.print(f"  {sentence} {remedy}")
+    if not result["findings"]:
+        return
+    table = Table("#", words["kind"], words["area"], words["probability"], words["where"])
+    for finding in result["findings"]:
+        area = f"{finding['area_px']:.0f} px"
+        if finding["area_m2"] is not None:
+            area = f"{finding['area_m2']:.0f} ± {finding['area_error_m2']:.0f} m²"
+        xs, ys = zip(*finding["polygon_px"][0], strict=True)
+        where = finding["centroid_lonlat"] or [round(sum(xs) / len(xs)), round(sum(ys) / len(ys))]
+        table.add_row(
+            str(finding["id"]), words[finding["kind"]], area, f"{finding['probability']:.0%}",
+            ", ".join(str(v) for v in where),
+        )  # fmt: skip
+    out.print(table)
+    out.print(words["decide"])
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where pairs and the database are kept.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Start with a generated pair, already scored.")] = False,
+) -> None:
+    """Start the service and its page."""
+    from service.server import serve as run
+    from service.settings import Settings
+
+    given = {"host": host, "port": port, "data_dir": data_dir}
+    run(Settings(**{k: v for k, v in given.items() if v is not None}), demo=demo)  # type: ignore[arg-type]
+
+
+@app.command()
+def train(
+    recipe: PictureArgument,
+    data: DataOption,
+    run: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run there goes on.")],
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
+) -> None:
+    """Train a recipe (needs the `train` extra)."""
+    import torch
+
+    from training.loop import train as fit
+    from training.recipe import Recipe
+
+    if threads:
+        torch.set_num_threads(threads)
+    loaded = Recipe.load(recipe)
+    with Progress(*Progress.get_default_columns(), console=err) as bar:
+        task = bar.add_task(loaded.name, total=loaded.steps)
+        fit(
+            loaded, data, run,
+            on_step=lambda step, loss: bar.update(task, completed=step, description=f"{loaded.name} {loss:.3f}"),
+        )  # fmt: skip
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the run.")],
+    data: DataOption,
+    version: Annotated[str, typer.Option(help="Version of the released weights.")] = f"{date.today():%Y.%m.%d}",
+    to: Annotated[Path, typer.Option(help="Folder for the ONNX file and its manifest.")] = Path("model/weights"),
+) -> None:
+    """Release a trained run: ONNX file, calibration and figures on the validation splits, manifest."""
+    from service.release import release
+
+    with err.status("exporting and evaluating"):
+        manifest = release(run, data, version, to)
+    print(manifest)
+
+
+@app.command()
+def evaluate(
+    data: DataOption,
+    domain: Annotated[str, typer.Option(help="Which released weights.")] = "overhead",
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
+) -> None:
+    """Measure released weights on the validation splits, both ways in time."""
+    from inference.model import Model
+    from service.release import measure
+
+    model = Model.load(domain)
+    with err.status("evaluating"):
+        rows = measure(model, data)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table("set/output", "F1", "IoU", "object recall", "object precision", "false/km²", "objects", "km²")
+    for name, row in rows.items():
+        keys = ("f1", "iou", "object_recall", "object_precision", "false_objects_per_km2")
+        table.add_row(name, *(f"{row[k]:.3f}" for k in keys), str(row["objects"]), f"{row['area_km2']:.2f}")
+    out.print(table)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,179 @@
+"""Evaluate and calibrate on the validation splits, through whatever predicts: a checkpoint or released weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.labelled import IGNORE, LabelledPair, read_set
+from training.metrics import MIN_COVER, MIN_OBJECT_PX, Reliability, Scores, score
+
+OUTPUTS = ("structure_before", "structure_after", "change")
+
+Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
+"""(H, W, 3) uint8 before and after -> (3, H, W) float32 probabilities in the order of `OUTPUTS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A validation pair with what was predicted for it, (3, H, W) float32."""
+
+    pair: LabelledPair
+    probabilities: NDArray[np.float32]
+
+    def truth(self, output: str) -> NDArray[np.uint8]:
+        labels: NDArray[np.uint8] = getattr(self.pair, output)
+        return labels
+
+
+def swapped(pair: LabelledPair) -> LabelledPair:
+    """The same pair told backwards."""
+    return LabelledPair(
+        pair.source,
+        pair.name,
+        pair.after,
+        pair.before,
+        pair.structure_after,
+        pair.structure_before,
+        pair.change,
+        pair.gsd,
+        pair.single_date,
+    )
+
+
+def predict_validation(
+    root: Path,
+    sources: Iterable[str],
+    predict: Predict,
+    *,
+    swap: bool = False,
+    on_pair: Callable[[str], None] = lambda name: None,
+) -> list[Prediction]:
+    """Run `predict` over the validation splits of `sources`."""
+    predictions = []
+    for source in sources:
+        for pair in read_set(root, source, "validation"):
+            turned = swapped(pair) if swap else pair
+            predictions.append(Prediction(turned, predict(turned.before, turned.after)))
+            on_pair(f"{source}/{pair.name}")
+    return predictions
+
+
+def table(predictions: Sequence[Prediction], threshold: dict[str, float]) -> dict[str, Scores]:
+    """Scores by `set/output`, for every output of which the set has labels of both classes or, for change,
+    any labels at all (a set in which nothing changed tells false alarms)."""
+    rows: dict[str, Scores] = {}
+    for prediction in predictions:
+        for index, output in enumerate(OUTPUTS):
+            truth = prediction.truth(output)
+            if output != "change" and not _labelled_throughout(truth):
+                continue
+            mask = prediction.probabilities[index] >= threshold[output]
+            key = f"{prediction.pair.source}/{output}"
+            rows[key] = rows.get(key, Scores()) + score(mask, truth, prediction.pair.gsd)
+    return rows
+
+
+def _labelled_throughout(truth: NDArray[np.uint8]) -> bool:
+    """False for layers known at changed pixels only (LEVIR-CD): precision cannot be measured on them."""
+    return bool((truth == 0).any()) and float((truth == IGNORE).mean()) < 0.5
+
+
+def temperature(predictions: Sequence[Prediction], output: str) -> float:
+    """Divisor of the logits that minimises the negative log-likelihood (Guo et al., ICML 2017).
+
+    `predictions` must have been made with a temperature of 1.
+    """
+    index = OUTPUTS.index(output)
+    logits, labels = [], []
+    for prediction in predictions:
+        truth = prediction.truth(output)
+        if output != "change" and not _labelled_throughout(truth):
+            continue
+        known = truth != IGNORE
+        known[1::2] = known[:, 1::2] = False  # a quarter of the pixels is plenty
+        p = np.clip(prediction.probabilities[index][known].astype(np.float64), 1e-9, 1 - 1e-9)
+        logits.append(np.log(p) - np.log1p(-p))
+        labels.append(truth[known] == 1)
+    z, y = np.concatenate(logits), np.concatenate(labels)
+    candidates = np.geomspace(0.5, 4.0, 43)
+    losses = [float(np.logaddexp(0, np.where(y, -z, z) / t).mean()) for t in candidates]
+    return round(float(candidates[int(np.argmin(losses))]), 3)
+
+
+def rescaled(predictions: Sequence[Prediction], temperatures: dict[str, float]) -> list[Prediction]:
+    """The same predictions as they come out with these temperatures."""
+    divisors = np.array([temperatures[o] for o in OUTPUTS], dtype=np.float32)[:, None, None]
+    result = []
+    for prediction in predictions:
+        p = np.clip(prediction.probabilities, 1e-7, 1 - 1e-7)
+        logits = (np.log(p) - np.log1p(-p)) / divisors
+        result.append(Prediction(prediction.pair, (1 / (1 + np.exp(-logits))).astype(np.float32)))
+    return result
+
+
+def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
+    """Probability from which a pixel counts: the one with the highest pixel F1 over all sets together."""
+    index = OUTPUTS.index(output)
+    candidates = np.round(np.arange(0.2, 0.81, 0.05), 2)
+    totals = {float(t): Scores() for t in candidates}
+    for prediction in predictions:
+        truth = prediction.truth(output)
+        if output != "change" and not _labelled_throughout(truth):
+            continue
+        for t in totals:
+            totals[t] += score(prediction.probabilities[index] >= t, truth, prediction.pair.gsd)
+    return max(totals, key=lambda t: totals[t].f1)
+
+
+def reliability(predictions: Sequence[Prediction], output: str) -> Reliability:
+    index, result = OUTPUTS.index(output), Reliability()
+    for prediction in predictions:
+        truth = prediction.truth(output)
+        if output == "change" or _labelled_throughout(truth):
+            result.add(prediction.probabilities[index], truth)
+    return result
+
+
+def area_error_px(predictions: Sequence[Prediction], threshold: float) -> float:
+    """Standard error of the area of a found object per pixel of its outline.
+
+    Measured on true objects that one predicted object, and only one, overlaps: the root mean square of
+    (predicted - true area) / length of the predicted outline.
+    """
+    errors = []
+    for prediction in predictions:
+        truth = prediction.truth("change")
+        mask = (prediction.probabilities[2] >= threshold) & (truth != IGNORE)
+        errors += _area_errors(mask, truth == 1)
+    return round(float(np.sqrt(np.mean(np.square(errors)))), 3) if errors else 1.0
+
+
+def _area_errors(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[float]:
+    _, true_labels, true_stats, _ = cv2.connectedComponentsWithStats(truth.astype(np.uint8), connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(predicted.astype(np.uint8), connectivity=8)
+    width = int(true_labels.max()) + 1
+    both = labels.astype(np.int64) * width + true_labels
+    overlap = np.bincount(both.ravel(), minlength=count * width).reshape(count, width)[1:, 1:]
+    errors = []
+    for i, row in enumerate(overlap, start=1):
+        area, partners = int(stats[i, cv2.CC_STAT_AREA]), np.flatnonzero(row)
+        if area < MIN_OBJECT_PX or len(partners) != 1 or (overlap[:, partners[0]] > 0).sum() != 1:
+            continue
+        true_area = int(true_stats[partners[0] + 1, cv2.CC_STAT_AREA])
+        if row[partners[0]] < MIN_COVER * true_area:
+            continue
+        errors.append((area - true_area) / _outline_length(labels == i, stats[i]))
+    return errors
+
+
+def _outline_length(mask: NDArray[np.bool_], stats: NDArray[np.int32]) -> float:
+    """Length of the pixel edges that bound an object, as the length of its traced polygon."""
+    left, top, width, height = (int(v) for v in stats[:4])
+    cut = np.pad(mask[top : top + height, left : left + width], 1).astype(np.int8)
+    return float(np.abs(np.diff(cut, axis=0)).sum() + np.abs(np.diff(cut, axis=1)).sum())

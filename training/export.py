@@ -1,0 +1,79 @@
+"""From a checkpoint to released weights: an ONNX file and its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.network import STRIDE, ChangeNet
+
+INPUTS = ("before", "after")
+OUTPUTS = ("structure_before", "structure_after", "change")
+TESTED_SIZES = (256, 512, 1024)
+"""Sides of the square windows for which parity with torch is tested; others work if multiples of `STRIDE`."""
+
+
+class _Tuple(nn.Module):
+    """The exporter names plain tuples, not named ones."""
+
+    def __init__(self, net: ChangeNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return tuple(self.net(before, after))
+
+
+def export_onnx(net: ChangeNet, path: Path) -> str:
+    """Write `net` as ONNX with dynamic batch and window size, atomically.
+
+    Inputs are (N, 3, H, W) uint8 RGB, so that normalisation cannot be forgotten or done twice; outputs are
+    (N, 1, H, W) float32 logits.
+
+    Returns:
+        sha256 of the file.
+    """
+    net = net.eval().to(memory_format=torch.contiguous_format)
+    # Two tensors: given one object twice, the exporter wires both inputs to the same one.
+    examples = tuple(torch.zeros(2, 3, 256, 256, dtype=torch.uint8) for _ in INPUTS)
+    # The sides are written as 16 h and 16 w, which tells the exporter what the encoder needs of them.
+    batch, h, w = torch.export.Dim("batch", min=1), torch.export.Dim("h", min=2), torch.export.Dim("w", min=2)
+    shape = {0: batch, 2: STRIDE * h, 3: STRIDE * w}
+    program = torch.onnx.export(
+        _Tuple(net).eval(), examples, input_names=INPUTS, output_names=OUTPUTS,
+        dynamic_shapes={"before": shape, "after": shape}, dynamo=True, opset_version=20, verbose=False,
+    )  # fmt: skip
+    assert program is not None
+    partial = path.with_suffix(".part")
+    program.save(str(partial))
+    partial.replace(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_manifest(
+    path: Path, *, name: str, version: str, domain: str, sha256: str, gsd_range: tuple[float, float],
+    threshold: dict[str, float], temperature: dict[str, float], area_error_px: float, **facts: Any,
+) -> None:  # fmt: skip
+    """Write the manifest that `inference.model` reads beside the ONNX file.
+
+    Args:
+        gsd_range: metres per pixel the weights were trained on.
+        threshold: output -> calibrated probability from which a pixel counts.
+        temperature: output -> divisor of its logits (Guo et al., ICML 2017).
+        area_error_px: standard error of a finding's area per pixel of its outline.
+        facts: whatever else is to be kept, such as metrics, data and recipe.
+    """
+    manifest = {
+        "name": name, "version": version, "domain": domain, "sha256": sha256,
+        "input": {"names": INPUTS, "layout": "NCHW", "dtype": "uint8", "channels": "RGB", "multiple_of": STRIDE,
+                  "tested_sizes": TESTED_SIZES, "gsd_range_m": gsd_range},
+        "output": {"names": OUTPUTS, "layout": "NCHW", "dtype": "float32", "meaning": "logits"},
+        "calibration": {"temperature": temperature, "threshold": threshold, "area_error_px": area_error_px},
+        **facts,
+    }  # fmt: skip
+    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,0 +1,142 @@
+"""The training loop: resumable, and the same whether it was interrupted or not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Subset
+
+from model.network import ChangeNet
+from training.loss import pair_loss
+from training.recipe import Recipe
+from training.samples import Samples
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def learning_rate_factor(step: int, recipe: Recipe) -> float:
+    """Linear warm-up, then half a cosine to 1 % of the peak."""
+    warmup = max(1, round(recipe.warmup * recipe.steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, recipe.steps - warmup)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _optimiser(net: ChangeNet, recipe: Recipe) -> torch.optim.AdamW:
+    frozen = nn.ModuleList([net.encoder.stem, *net.encoder.blocks][: recipe.frozen_stages])
+    frozen.requires_grad_(False)
+    encoder = [p for p in net.encoder.parameters() if p.requires_grad]
+    inside = {id(p) for p in net.encoder.parameters()}
+    rest = [p for p in net.parameters() if id(p) not in inside]
+    groups = [
+        {"params": [p for p in params if (p.ndim > 1) == decays], "lr": lr, "peak": lr,
+         "weight_decay": recipe.weight_decay if decays else 0.0}
+        for params, lr in ((encoder, recipe.encoder_lr), (rest, recipe.lr))
+        for decays in (True, False)
+    ]  # fmt: skip
+    return torch.optim.AdamW(groups)
+
+
+def _batches(samples: Samples, recipe: Recipe, first_step: int, workers: int) -> Iterator[tuple[Tensor, ...]]:
+    rest = Subset(samples, range(first_step * recipe.batch, len(samples)))
+    yield from DataLoader(rest, batch_size=recipe.batch, num_workers=workers, drop_last=True)
+
+
+def train(
+    recipe: Recipe,
+    root: Path,
+    out: Path,
+    *,
+    workers: int = 0,
+    checkpoint_every: int = 100,
+    stop_after: int | None = None,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> ChangeNet:
+    """Run a recipe, or go on with it where `out` holds a checkpoint of it.
+
+    Args:
+        root: folder of the labelled sets.
+        out: folder of the run: `checkpoint.pt` (replaced atomically) and `log.jsonl`.
+        stop_after: leave after this step, as an interruption would.
+        on_step: called with step number and loss.
+
+    Returns:
+        The network with averaged weights.
+
+    Raises:
+        ValueError: `out` holds a checkpoint of another recipe.
+    """
+    torch.manual_seed(recipe.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    net = ChangeNet(recipe.widths, pretrained=True).to(memory_format=torch.channels_last)
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    optimiser = _optimiser(net, recipe)
+    step = 0
+    if (out / CHECKPOINT).exists():
+        state = torch.load(out / CHECKPOINT, map_location="cpu", weights_only=True)
+        if state["recipe"] != json.dumps(recipe.as_dict()):
+            raise ValueError(f"{out} holds a run of another recipe; give a new folder or remove it")
+        net.load_state_dict(state["net"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        step = state["step"]
+        log.info("resuming at step %d", step)
+
+    def save() -> None:
+        state = {"recipe": json.dumps(recipe.as_dict()), "net": net.state_dict(), "step": step,
+                 "average": average.state_dict(), "optimiser": optimiser.state_dict()}  # fmt: skip
+        torch.save(state, out / "checkpoint.part")
+        (out / "checkpoint.part").replace(out / CHECKPOINT)
+
+    net.train()
+    started = time.monotonic()
+    first = step
+    samples = Samples(recipe, root, recipe.steps * recipe.batch)
+    for before, after, labels in _batches(samples, recipe, step, workers):
+        for group in optimiser.param_groups:
+            group["lr"] = group["peak"] * learning_rate_factor(step, recipe)
+        layout: dict[str, Any] = {"memory_format": torch.channels_last}
+        logits = net(before.contiguous(**layout), after.contiguous(**layout))
+        loss = pair_loss(logits, labels, recipe.structure_weight)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        optimiser.step()
+        average.update_parameters(net)
+        step += 1
+        on_step(step, float(loss))
+        if step % 20 == 0:
+            rate = (step - first) * recipe.batch / (time.monotonic() - started)
+            line = {"step": step, "loss": round(float(loss), 4), "pairs_per_s": round(rate, 2)}
+            with (out / "log.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        if step % checkpoint_every == 0 or step == recipe.steps or step == stop_after:
+            save()
+        if step == stop_after:
+            break
+    averaged: ChangeNet = average.module
+    return averaged
+
+
+def load_averaged(checkpoint: Path) -> tuple[ChangeNet, Recipe]:
+    """The averaged network of a run, in evaluation mode, and its recipe."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    values = json.loads(state["recipe"])
+    recipe = Recipe(**{**values, "scale": tuple(values["scale"]), "widths": tuple(values["widths"])})
+    net = ChangeNet(recipe.widths)
+    average = AveragedModel(net, use_buffers=True)
+    average.load_state_dict(state["average"])
+    net = average.module.eval()
+    return net, recipe

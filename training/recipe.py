@@ -1,0 +1,75 @@
+"""A recipe: everything a training run depends on besides the data, as one small TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One training run.
+
+    Attributes:
+        name: of the recipe and its runs.
+        domain: `overhead` or `ground`.
+        sources: set name -> relative weight of its pairs.
+        mix: kind of sample (`real`, `unrelated`, `same`; see training.samples) -> relative weight.
+        steps, batch, crop: length of the run, pairs per step, side of a crop in pixels.
+        scale: range of the side of the cut square relative to `crop`, used for half of the samples.
+        aim_at_change: share of the crops of real pairs that are aimed at labelled change.
+        max_shift: largest displacement of one date in `same` samples, pixels.
+        lr, encoder_lr: peak learning rates of decoder and encoder.
+        weight_decay, warmup: AdamW's decay; share of the run spent raising the rate.
+        ema: decay of the moving average of the weights, which is what is released.
+        structure_weight: weight of the structure losses next to the change loss.
+        frozen_stages: stages of the encoder, counted from the image, that keep their ImageNet weights.
+        widths: decoder channels at strides 4, 8 and 16.
+        seed: of everything random.
+    """
+
+    name: str
+    domain: str = "overhead"
+    sources: dict[str, float] = field(default_factory=dict)
+    mix: dict[str, float] = field(default_factory=lambda: {"real": 1.0})
+    steps: int = 1000
+    batch: int = 8
+    crop: int = 256
+    scale: tuple[float, float] = (0.7, 1.4)
+    aim_at_change: float = 0.6
+    max_shift: int = 4
+    lr: float = 1e-3
+    encoder_lr: float = 3e-4
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    ema: float = 0.995
+    structure_weight: float = 0.5
+    frozen_stages: int = 0
+    widths: tuple[int, int, int] = (48, 64, 96)
+    seed: int = 0
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """Read a TOML file.
+
+        Raises:
+            ValueError: the file has a key this class does not know, or lacks `sources`.
+        """
+        with path.open("rb") as file:
+            values: dict[str, Any] = tomllib.load(file)
+        values.setdefault("name", path.stem)
+        for key in ("scale", "widths"):
+            if key in values:
+                values[key] = tuple(values[key])
+        try:
+            recipe = cls(**values)
+        except TypeError as error:
+            raise ValueError(f"{path}: {error}; known keys are those of training.recipe.Recipe") from None
+        if not recipe.sources:
+            raise ValueError(f"{path}: a recipe names at least one set under [sources]")
+        return recipe
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,132 @@
+"""The stream of training samples: sample i of a run is a function of (recipe, seed, i) alone.
+
+That makes a resumed run see exactly what an uninterrupted one would have seen. Three kinds of sample are
+drawn, mixed as the recipe says:
+
+- `real`: a pair as photographed.
+- `unrelated`: two single dates from different places; what stands in one and not in the other is change
+  (STAR: Zheng et al., "Change is Everywhere", ICCV 2021, arXiv 2108.07002).
+- `same`: one date twice under different light, slightly displaced: nothing changed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from datasets.labelled import IGNORE, LabelledPair, read_set
+from model.vision import tv_tensors
+from training.augment import Sample, augment, chance, crop, randint, shift, uniform
+from training.recipe import Recipe
+
+
+def _sample(pair: LabelledPair) -> Sample:
+    labels = np.stack([pair.structure_before, pair.structure_after, pair.change])
+    return {
+        "before": tv_tensors.Image(torch.from_numpy(pair.before).permute(2, 0, 1)),
+        "after": tv_tensors.Image(torch.from_numpy(pair.after).permute(2, 0, 1)),
+        "labels": tv_tensors.Mask(torch.from_numpy(labels)),
+    }
+
+
+def _one_date(sample: Sample, date: int) -> Sample:
+    """The given date (0 or 1) of a pair, as a pair with itself."""
+    image, layer = sample["before" if date == 0 else "after"], sample["labels"][date]
+    change = torch.zeros_like(layer)
+    return {"before": image, "after": image, "labels": tv_tensors.Mask(torch.stack([layer, layer, change]))}
+
+
+def pair_unrelated(a: Sample, b: Sample) -> Sample:
+    """Before from `a`, after from `b`; change is the xor of their structures."""
+    sa, sb = a["labels"][0], b["labels"][1]
+    unknown = (sa == IGNORE) | (sb == IGNORE)
+    change = torch.where(unknown, IGNORE, sa ^ sb).to(torch.uint8)
+    return {
+        "before": a["before"],
+        "after": b["after"],
+        "labels": tv_tensors.Mask(torch.stack([sa, sb, change])),
+    }
+
+
+class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Augmented crops: (before, after, labels), each (3, size, size) uint8.
+
+    Args:
+        recipe: sources with their weights, mix of kinds, crop size and scale range.
+        root: folder that holds the sets.
+        length: number of samples in the run.
+    """
+
+    def __init__(self, recipe: Recipe, root: Path, length: int) -> None:
+        self.recipe, self.length = recipe, length
+        self.pairs: dict[str, list[Sample]] = {}
+        self.change_tiles: dict[str, list[list[tuple[int, int]]]] = {}
+        dated: list[Sample] = []
+        for source in recipe.sources:
+            read = read_set(root, source, "train")
+            samples = [_sample(p) for p in read]
+            self.pairs[source] = samples
+            self.change_tiles[source] = [_changed_cells(s["labels"][2]) for s in samples]
+            dated += [
+                _one_date(s, date)
+                for s, p in zip(samples, read, strict=True)
+                for date in ((0,) if p.single_date else (0, 1))
+                if (s["labels"][date] == 0).any()  # structures known, not only where change is
+                and source != "levir_cd"
+            ]
+        self.dated = dated
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.seed * 1_000_003 + index)
+            sample = augment(self._draw())
+        before, after, labels = (torch.Tensor(sample[k]).to(torch.uint8) for k in ("before", "after", "labels"))
+        return before, after, labels
+
+    def _draw(self) -> Sample:
+        mix = self.recipe.mix
+        kind = _choose(mix)
+        if kind == "unrelated":
+            a, b = (self._crop(self.dated[randint(0, len(self.dated) - 1)]) for _ in range(2))
+            return pair_unrelated(a, b)
+        source = _choose(self.recipe.sources)
+        index = randint(0, len(self.pairs[source]) - 1)
+        sample, cells = self.pairs[source][index], self.change_tiles[source][index]
+        if kind == "same":
+            reach = self.recipe.max_shift
+            sample = self._crop(_one_date(sample, randint(0, 1)))
+            return shift(sample, "after", randint(-reach, reach), randint(-reach, reach))
+        return self._crop(sample, cells if chance(self.recipe.aim_at_change) else [])
+
+    def _crop(self, sample: Sample, cells: list[tuple[int, int]] | None = None) -> Sample:
+        """A random square, around one of `cells` if there are any, resampled to the recipe's crop size."""
+        h, w = sample["labels"].shape[-2:]
+        low, high = self.recipe.scale
+        size = self.recipe.crop
+        side = min(round(size * uniform(low, high)) if chance(0.5) else size, h, w)
+        if cells:
+            y, x = cells[randint(0, len(cells) - 1)]
+            top = min(max(y - randint(0, side), 0), h - side)
+            left = min(max(x - randint(0, side), 0), w - side)
+        else:
+            top, left = randint(0, h - side), randint(0, w - side)
+        return crop(sample, top, left, side, size)
+
+
+def _changed_cells(change: Tensor, cell: int = 32) -> list[tuple[int, int]]:
+    """Centres (y, x) of the cells that hold change, so that crops can be aimed at it."""
+    h, w = (n // cell * cell for n in change.shape)
+    blocks = (change[:h, :w] == 1).reshape(h // cell, cell, w // cell, cell).any(dim=3).any(dim=1)
+    return [(int(y) * cell + cell // 2, int(x) * cell + cell // 2) for y, x in blocks.nonzero()]
+
+
+def _choose(weights: dict[str, float]) -> str:
+    names = list(weights)
+    return names[int(torch.multinomial(torch.tensor([weights[n] for n in names]), 1))]
