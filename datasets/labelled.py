@@ -64,13 +64,24 @@ def _read_mask(path: Path) -> NDArray[np.uint8]:
         return (np.asarray(image.convert("L")) > 127).astype(np.uint8)
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Scene name -> file of one layer, in sorted order.
+class _Layer(dict[str, Path]):
+    """Scene name -> file of one layer, in sorted order."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__({p.stem: p for p in sorted(folder.glob("*")) if p.suffix.lower() in _IMAGE_SUFFIXES})
+        self.folder = folder
+
+    def __missing__(self, name: str) -> Path:
+        raise FileNotFoundError(f"{self.folder} has no {name}; every layer holds one file per scene")
+
+
+def _files(folder: Path) -> _Layer:
+    """One layer of a set.
 
     Raises:
-        FileNotFoundError: the folder is missing or holds no image.
+        FileNotFoundError: the folder is missing or holds no image; later, when a scene is looked up, that it lacks it.
     """
-    found = {p.stem: p for p in sorted(folder.glob("*")) if p.suffix.lower() in _IMAGE_SUFFIXES}
+    found = _Layer(folder)
     if not found:
         raise FileNotFoundError(f"{folder} holds no images; see datasets/labelled.py for the expected layout")
     return found
@@ -174,7 +185,7 @@ def read_set(root: Path, source: str, split: Split) -> list[LabelledPair]:
 
     Raises:
         KeyError: unknown set.
-        FileNotFoundError: a layer is missing.
+        FileNotFoundError: a layer, or one scene of it, is missing.
     """
     if source not in _SETS:
         raise KeyError(f"unknown set {source!r}; known: {', '.join(SOURCES)}")
