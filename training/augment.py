@@ -34,11 +34,12 @@ def randint(low: int, high: int) -> int:
 
 
 def jpeg(image: Tensor, quality: int) -> Tensor:
-    """Compress and decode. By Pillow: torchvision's own codec is compiled code that may not load (see guard)."""
+    """Compress and decode. By Pillow: torchvision's own codec is compiled code that may not load (see model.vision)."""
     buffer = io.BytesIO()
     v2.functional.to_pil_image(image).save(buffer, "JPEG", quality=quality)
     with Image.open(buffer) as decoded:
-        return v2.functional.pil_to_tensor(decoded)
+        out: Tensor = v2.functional.pil_to_tensor(decoded)
+    return out
 
 
 _photometric = v2.Compose(

@@ -87,7 +87,7 @@ def _labelled_throughout(truth: NDArray[np.uint8]) -> bool:
 def temperature(predictions: Sequence[Prediction], output: str) -> float:
     """Divisor of the logits that minimises the negative log-likelihood (Guo et al., ICML 2017).
 
-    `predictions` must have been made with a temperature of 1.
+    `predictions` must have been made with a temperature of 1. Where none is labelled, it stays 1.
     """
     index = OUTPUTS.index(output)
     logits, labels = [], []
@@ -100,6 +100,8 @@ def temperature(predictions: Sequence[Prediction], output: str) -> float:
         p = np.clip(prediction.probabilities[index][known].astype(np.float64), 1e-9, 1 - 1e-9)
         logits.append(np.log(p) - np.log1p(-p))
         labels.append(truth[known] == 1)
+    if not logits:
+        return 1.0
     z, y = np.concatenate(logits), np.concatenate(labels)
     candidates = np.geomspace(0.5, 4.0, 43)
     losses = [float(np.logaddexp(0, np.where(y, -z, z) / t).mean()) for t in candidates]
@@ -118,7 +120,10 @@ def rescaled(predictions: Sequence[Prediction], temperatures: dict[str, float]) 
 
 
 def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
-    """Probability from which a pixel counts: the one with the highest pixel F1 over all sets together."""
+    """Probability from which a pixel counts: the one with the highest pixel F1 over all sets together.
+
+    0.5 where there is nothing to find, which leaves F1 undefined or 0 throughout.
+    """
     index = OUTPUTS.index(output)
     candidates = np.round(np.arange(0.2, 0.81, 0.05), 2)
     totals = {float(t): Scores() for t in candidates}
@@ -128,6 +133,8 @@ def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
             continue
         for t in totals:
             totals[t] += score(prediction.probabilities[index] >= t, truth, prediction.pair.gsd)
+    if not any(s.tp + s.fn for s in totals.values()):
+        return 0.5
     return max(totals, key=lambda t: totals[t].f1)
 
 

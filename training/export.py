@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,20 @@ def export_onnx(net: ChangeNet, path: Path) -> str:
     Returns:
         sha256 of the file.
     """
-    net = net.eval().to(memory_format=torch.contiguous_format)
+    net = net.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     # Two tensors: given one object twice, the exporter wires both inputs to the same one.
     examples = tuple(torch.zeros(2, 3, 256, 256, dtype=torch.uint8) for _ in INPUTS)
     # The sides are written as 16 h and 16 w, which tells the exporter what the encoder needs of them.
     batch, h, w = torch.export.Dim("batch", min=1), torch.export.Dim("h", min=2), torch.export.Dim("w", min=2)
     shape = {0: batch, 2: STRIDE * h, 3: STRIDE * w}
-    program = torch.onnx.export(
-        _Tuple(net).eval(), examples, input_names=INPUTS, output_names=OUTPUTS,
-        dynamic_shapes={"before": shape, "after": shape}, dynamo=True, opset_version=20, verbose=False,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        # Of torch about itself, and that both inputs share their axes, which is meant.
+        warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
+        warnings.filterwarnings("ignore", r".*axis name: .* will not be used", UserWarning)
+        program = torch.onnx.export(
+            _Tuple(net).eval(), examples, input_names=INPUTS, output_names=OUTPUTS,
+            dynamic_shapes={"before": shape, "after": shape}, dynamo=True, opset_version=20, verbose=False,
+        )  # fmt: skip
     assert program is not None
     partial = path.with_suffix(".part")
     program.save(str(partial))

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,7 @@ def train(
     root: Path,
     out: Path,
     *,
+    start: Path | None = None,
     workers: int = 0,
     checkpoint_every: int = 100,
     stop_after: int | None = None,
@@ -69,6 +70,8 @@ def train(
     Args:
         root: folder of the labelled sets.
         out: folder of the run: `checkpoint.pt` (replaced atomically) and `log.jsonl`.
+        start: checkpoint of an earlier run to take the weights from, instead of ImageNet's. Has no effect on a
+            run that is resumed.
         stop_after: leave after this step, as an interruption would.
         on_step: called with step number and loss.
 
@@ -80,8 +83,9 @@ def train(
     """
     torch.manual_seed(recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
-    net = ChangeNet(recipe.widths, pretrained=True).to(memory_format=torch.channels_last)
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+    net = ChangeNet(recipe.widths, pretrained=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+    average = AveragedModel(net, multi_avg_fn=ema, use_buffers=True)
     optimiser = _optimiser(net, recipe)
     step = 0
     if (out / CHECKPOINT).exists():
@@ -93,6 +97,10 @@ def train(
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
         log.info("resuming at step %d", step)
+    elif start is not None:
+        state = torch.load(start, map_location="cpu", weights_only=True)
+        net.load_state_dict(state["net"])
+        average.load_state_dict(state["average"])
 
     def save() -> None:
         state = {"recipe": json.dumps(recipe.as_dict()), "net": net.state_dict(), "step": step,
@@ -111,23 +119,24 @@ def train(
         logits = net(before.contiguous(**layout), after.contiguous(**layout))
         loss = pair_loss(logits, labels, recipe.structure_weight)
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 5.0)
         optimiser.step()
         average.update_parameters(net)
         step += 1
-        on_step(step, float(loss))
+        value = float(loss.detach())
+        on_step(step, value)
         if step % 20 == 0:
             rate = (step - first) * recipe.batch / (time.monotonic() - started)
-            line = {"step": step, "loss": round(float(loss), 4), "pairs_per_s": round(rate, 2)}
+            line = {"step": step, "loss": round(value, 4), "pairs_per_s": round(rate, 2)}
             with (out / "log.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
-        if step % checkpoint_every == 0 or step == recipe.steps or step == stop_after:
+        stop = stop_after is not None and step >= stop_after
+        if step % checkpoint_every == 0 or step == recipe.steps or stop:
             save()
-        if step == stop_after:
+        if stop:
             break
-    averaged: ChangeNet = average.module
-    return averaged
+    return cast("ChangeNet", average.module)
 
 
 def load_averaged(checkpoint: Path) -> tuple[ChangeNet, Recipe]:
@@ -138,5 +147,4 @@ def load_averaged(checkpoint: Path) -> tuple[ChangeNet, Recipe]:
     net = ChangeNet(recipe.widths)
     average = AveragedModel(net, use_buffers=True)
     average.load_state_dict(state["average"])
-    net = average.module.eval()
-    return net, recipe
+    return cast("ChangeNet", average.module.eval()), recipe

@@ -138,4 +138,4 @@ class Reliability:
     @property
     def expected_calibration_error(self) -> float:
         """Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017)."""
-        return float(np.abs(self.confidence - self.positive).sum() / self.count.sum())
+        return _ratio(float(np.abs(self.confidence - self.positive).sum()), float(self.count.sum()))

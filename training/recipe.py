@@ -16,7 +16,7 @@ class Recipe:
         name: of the recipe and its runs.
         domain: `overhead` or `ground`.
         sources: set name -> relative weight of its pairs.
-        mix: kind of sample (`real`, `unrelated`, `same`; see training.samples) -> relative weight.
+        mix: kind of sample (`real`, `composite`, `unrelated`, `same`; see training.samples) -> relative weight.
         steps, batch, crop: length of the run, pairs per step, side of a crop in pixels.
         scale: range of the side of the cut square relative to `crop`, used for half of the samples.
         aim_at_change: share of the crops of real pairs that are aimed at labelled change.

@@ -1,11 +1,12 @@
 """The stream of training samples: sample i of a run is a function of (recipe, seed, i) alone.
 
-That makes a resumed run see exactly what an uninterrupted one would have seen. Three kinds of sample are
+That makes a resumed run see exactly what an uninterrupted one would have seen. Four kinds of sample are
 drawn, mixed as the recipe says:
 
 - `real`: a pair as photographed.
 - `unrelated`: two single dates from different places; what stands in one and not in the other is change
   (STAR: Zheng et al., "Change is Everywhere", ICCV 2021, arXiv 2108.07002).
+- `composite`: structures pasted into and removed from a pair (training.composite).
 - `same`: one date twice under different light, slightly displaced: nothing changed.
 """
 
@@ -21,7 +22,10 @@ from torch.utils.data import Dataset
 from datasets.labelled import IGNORE, LabelledPair, read_set
 from model.vision import tv_tensors
 from training.augment import Sample, augment, chance, crop, randint, shift, uniform
+from training.composite import composite
 from training.recipe import Recipe
+
+KINDS = ("real", "composite", "unrelated", "same")
 
 
 def _sample(pair: LabelledPair) -> Sample:
@@ -59,12 +63,18 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         recipe: sources with their weights, mix of kinds, crop size and scale range.
         root: folder that holds the sets.
         length: number of samples in the run.
+
+    Raises:
+        ValueError: the mix names an unknown kind, or one for which the sources know too little.
     """
 
     def __init__(self, recipe: Recipe, root: Path, length: int) -> None:
+        if unknown := set(recipe.mix) - set(KINDS):
+            raise ValueError(f"unknown kind of sample: {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
         self.recipe, self.length = recipe, length
         self.pairs: dict[str, list[Sample]] = {}
         self.change_tiles: dict[str, list[list[tuple[int, int]]]] = {}
+        self.known: list[Sample] = []  # pairs whose structures are known throughout, at both dates
         dated: list[Sample] = []
         for source in recipe.sources:
             read = read_set(root, source, "train")
@@ -78,7 +88,10 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
                 if (s["labels"][date] == 0).any()  # structures known, not only where change is
                 and source != "levir_cd"
             ]
+            self.known += [s for s in samples if source != "levir_cd"]
         self.dated = dated
+        if not dated and {"unrelated", "composite"} & set(recipe.mix):
+            raise ValueError("the mix needs a source whose structures are known throughout, besides levir_cd")
 
     def __len__(self) -> int:
         return self.length
@@ -93,6 +106,9 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def _draw(self) -> Sample:
         mix = self.recipe.mix
         kind = _choose(mix)
+        if kind == "composite":
+            base, donor = (pool[randint(0, len(pool) - 1)] for pool in (self.known, self.dated))
+            return composite(self._crop(base), self._crop(donor))
         if kind == "unrelated":
             a, b = (self._crop(self.dated[randint(0, len(self.dated) - 1)]) for _ in range(2))
             return pair_unrelated(a, b)

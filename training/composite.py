@@ -1,0 +1,162 @@
+"""Structures appear and vanish in real scenes: real buildings cut out and pasted, or covered by real ground.
+
+No labelled set shows a new shed in a dense old quarter, or a demolition. So they are made: a building is cut from
+a donor picture along its mask, matched to the light of its new place, given a shadow and pasted into one date
+(change), or into both (it remains); a standing building is covered in one date by ground from nearby. Ground pasted
+the same way teaches that a patch that differs is not yet a structure. Copy-paste follows Ghiasi et al., CVPR 2021.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.vision import tv_tensors
+from training.augment import Sample, chance, randint, uniform
+
+_MIN_PX, _MAX_PX = 60, 9000
+_TRIES = 25
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+
+def composite(base: Sample, donor: Sample) -> Sample:
+    """Change a pair in a few places.
+
+    Args:
+        base: crop of a pair whose structures are known at both dates; what its labels call changed stays so.
+        donor: crop of another pair, of the same size, from whose first date buildings and ground are cut.
+    """
+    dates = [_hwc(base["before"]), _hwc(base["after"])]
+    labels = base["labels"].numpy().copy()
+    source, source_labels = _hwc(donor["before"]), donor["labels"][0].numpy()
+    buildings = _buildings(source_labels == 1)
+    for _ in range(randint(2, 6)):
+        date = randint(0, 1)
+        draw = uniform(0, 1)
+        if draw < 0.30:
+            _cover(dates, labels, date)
+        elif buildings:
+            mask = buildings[randint(0, len(buildings) - 1)]
+            _paste(dates, labels, date, source, source_labels, mask, real=draw < 0.85)
+    return {
+        "before": tv_tensors.Image(torch.from_numpy(dates[0]).permute(2, 0, 1)),
+        "after": tv_tensors.Image(torch.from_numpy(dates[1]).permute(2, 0, 1)),
+        "labels": tv_tensors.Mask(torch.from_numpy(labels)),
+    }
+
+
+def _hwc(image: torch.Tensor) -> Image:
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy()).copy()
+
+
+def _buildings(mask: Mask) -> list[Mask]:
+    """Whole buildings (not cut by the border) of a size worth moving, as masks cropped to their box and a margin."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    height, width = mask.shape
+    found = []
+    for i in range(1, count):
+        x, y, w, h, area = (int(v) for v in stats[i])
+        if _MIN_PX <= area <= _MAX_PX and x > 2 and y > 2 and x + w < width - 2 and y + h < height - 2:
+            found.append(labels == i)
+    return found
+
+
+def _box(mask: Mask, margin: int) -> tuple[slice, slice]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + 1 + margin),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + 1 + margin),
+    )
+
+
+def _paste(
+    dates: list[Image], labels: NDArray[np.uint8], date: int, source: Image, source_labels: NDArray[np.uint8],
+    mask: Mask, *, real: bool,
+) -> None:  # fmt: skip
+    """Paste a building (`real`) or a piece of ground of the same outline where no structure stands at either date."""
+    box = _box(mask, 4)
+    patch, shape = source[box], mask[box]
+    if not real:  # the same outline over bare ground of the donor
+        moved = _place_for(shape, (source_labels == 0), source_labels.shape)
+        if moved is None:
+            return
+        patch = source[moved]
+    turns = randint(0, 3)
+    patch, shape = np.rot90(patch, turns), np.rot90(shape, turns)
+    free = (labels[0] == 0) & (labels[1] == 0) & (labels[2] == 0)
+    place = _place_for(shape, free, free.shape)
+    if place is None:
+        return
+    both = real and chance(0.25)
+    strength = uniform(0.4, 0.75)
+    angle, length = uniform(0, 2 * np.pi), uniform(1, 5)
+    offset = round(length * np.cos(angle)), round(length * np.sin(angle))
+    for d in (0, 1) if both else (date,):
+        if real:
+            _shade(dates[d], place, shape, offset, strength)
+        _blend(dates[d], place, _matched(patch, dates[d][place], shape), shape)
+    if real:
+        for d in (0, 1) if both else (date,):
+            labels[d][place][shape] = 1
+        if not both:
+            labels[2][place][shape] = 1
+
+
+def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int) -> None:
+    """Cover a building that stands at both dates by ground from nearby, at one date."""
+    standing = (labels[0] == 1) & (labels[1] == 1) & (labels[2] == 0)
+    buildings = _buildings(standing)
+    if not buildings:
+        return
+    mask = buildings[randint(0, len(buildings) - 1)]
+    # The mask of this date alone can reach further (a leaning roof): all of it goes.
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    gone = mask | (grown & (labels[date] == 1))
+    wide = cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    box = _box(wide, 2)
+    shape = wide[box]
+    ground = _place_for(shape, labels[date] == 0, gone.shape)
+    if ground is None:
+        return
+    _blend(dates[date], box, dates[date][ground].copy(), shape)
+    labels[date][gone] = 0
+    labels[2][gone] = 1
+
+
+def _place_for(shape: Mask, free: Mask, size: tuple[int, ...]) -> tuple[slice, slice] | None:
+    """Somewhere the shape fits onto free pixels only; None if a few tries find nothing."""
+    h, w = shape.shape
+    if h >= size[0] or w >= size[1]:
+        return None
+    for _ in range(_TRIES):
+        top, left = randint(0, size[0] - h), randint(0, size[1] - w)
+        place = slice(top, top + h), slice(left, left + w)
+        if bool(free[place][shape].all()):
+            return place
+    return None
+
+
+def _matched(patch: Image, around: Image, shape: Mask) -> NDArray[np.float32]:
+    """The patch with its brightness moved halfway towards its new surroundings: same sun, own colour."""
+    values = patch.astype(np.float32)
+    difference = around.mean() - values.mean()
+    return np.asarray(np.clip(values + 0.5 * difference, 0, 255), dtype=np.float32)
+
+
+def _blend(image: Image, place: tuple[slice, slice], patch: NDArray[np.generic], shape: Mask) -> None:
+    alpha = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 0.8)[..., None]
+    image[place] = np.rint(alpha * patch + (1 - alpha) * image[place]).astype(np.uint8)
+
+
+def _shade(image: Image, place: tuple[slice, slice], shape: Mask, offset: tuple[int, int], strength: float) -> None:
+    """Darken the ground beside the shape, away from an imagined sun."""
+    whole = np.zeros(image.shape[:2], dtype=np.float32)
+    whole[place] = shape
+    move = np.array([[1, 0, offset[0]], [0, 1, offset[1]]], dtype=np.float32)
+    shadow = cv2.warpAffine(whole, move, (image.shape[1], image.shape[0]))
+    shadow = cv2.GaussianBlur(np.maximum(shadow, whole), (0, 0), 0.7)[..., None]
+    image[:] = np.rint(image * (1 - shadow * (1 - strength))).astype(np.uint8)
