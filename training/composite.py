@@ -124,7 +124,7 @@ def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int) -> None:
         return
     _blend(dates[date], box, dates[date][ground].copy(), shape)
     labels[date][gone] = 0
-    labels[2][gone] = 1
+    labels[2][gone] = labels[1 - date][gone]  # what stood at this date alone is now at neither
 
 
 def _place_for(shape: Mask, free: Mask, size: tuple[int, ...]) -> tuple[slice, slice] | None:

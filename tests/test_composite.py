@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from model.vision import tv_tensors
+from training.augment import Sample
+from training.composite import composite
+
+SIDE = 128
+
+
+def _pair(colour: tuple[int, int, int], *, building: tuple[int, int, int, int] | None) -> Sample:
+    """A pair of one flat colour with at most one building (top, left, height, width) of another, at both dates."""
+    image = np.full((SIDE, SIDE, 3), colour, dtype=np.uint8)
+    labels = np.zeros((3, SIDE, SIDE), dtype=np.uint8)
+    if building:
+        top, left, height, width = building
+        image[top : top + height, left : left + width] = (200, 60, 60)
+        labels[:2, top : top + height, left : left + width] = 1
+    tensor = torch.from_numpy(image).permute(2, 0, 1)
+    return {
+        "before": tv_tensors.Image(tensor.clone()),
+        "after": tv_tensors.Image(tensor.clone()),
+        "labels": tv_tensors.Mask(torch.from_numpy(labels)),
+    }
+
+
+def _many(base: Sample, donor: Sample, count: int = 40) -> list[Sample]:
+    torch.manual_seed(0)
+    return [composite(base, donor) for _ in range(count)]
+
+
+@pytest.fixture()
+def base() -> Sample:
+    return _pair((90, 110, 80), building=(50, 60, 20, 16))
+
+
+@pytest.fixture()
+def donor() -> Sample:
+    return _pair((100, 100, 100), building=(20, 30, 14, 18))
+
+
+def test_change_is_where_the_structures_of_the_dates_differ(base: Sample, donor: Sample) -> None:
+    for sample in _many(base, donor):
+        before, after, change = sample["labels"]
+        assert torch.equal(change == 1, before != after)
+
+
+def test_structures_appear_vanish_and_are_left_alone(base: Sample, donor: Sample) -> None:
+    samples = _many(base, donor)
+    original = base["labels"][0] == 1
+    appeared = [bool(((s["labels"][:2] == 1).any(dim=0) & ~original).any()) for s in samples]
+    vanished = [bool((s["labels"][:2, original] == 0).any()) for s in samples]
+    assert any(appeared)
+    assert any(vanished)
+    assert not all(vanished)
+
+
+def test_a_structure_pasted_into_both_dates_remains(base: Sample, donor: Sample) -> None:
+    original = base["labels"][0] == 1
+    both = [((s["labels"][0] == 1) & (s["labels"][1] == 1) & ~original) for s in _many(base, donor, 80)]
+    assert any(bool(m.any()) for m in both)
+
+
+def test_the_picture_differs_between_the_dates_where_change_is_labelled(base: Sample, donor: Sample) -> None:
+    differences = []
+    for sample in _many(base, donor):
+        change = sample["labels"][2] == 1
+        if change.any():
+            apart = (sample["before"].float() - sample["after"].float()).abs().amax(dim=0)
+            differences.append(float(apart[change].median()))
+    assert differences
+    assert min(differences) > 10
+
+
+def test_nothing_is_pasted_over_a_standing_structure(base: Sample, donor: Sample) -> None:
+    original = base["labels"][0] == 1
+    for sample in _many(base, donor):
+        for image, layer in ((sample["before"], sample["labels"][0]), (sample["after"], sample["labels"][1])):
+            inner = torch.zeros_like(original)
+            inner[54:66, 64:72] = True
+            kept = inner & (layer == 1)
+            if kept.any():
+                assert float((image.float() - base["before"].float())[:, kept].abs().max()) <= 80  # a shadow at most
+
+
+def test_a_pair_without_buildings_and_a_donor_without_buildings_come_back_unchanged() -> None:
+    empty = _pair((90, 110, 80), building=None)
+    for sample in _many(empty, _pair((10, 10, 10), building=None), 10):
+        assert torch.equal(sample["before"], empty["before"])
+        assert torch.equal(sample["labels"], empty["labels"])
+
+
+def test_the_samples_given_are_not_changed(base: Sample, donor: Sample) -> None:
+    before, labels = base["before"].clone(), base["labels"].clone()
+    _many(base, donor, 10)
+    assert torch.equal(base["before"], before)
+    assert torch.equal(base["labels"], labels)
+
+
+def test_the_same_seed_gives_the_same_sample(base: Sample, donor: Sample) -> None:
+    first, second = (_many(base, donor, 3) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        assert all(torch.equal(a[key], b[key]) for key in a)
