@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -12,11 +13,13 @@ from datasets.raster import Raster
 from inference.findings import Assessment, Finding, Layers, Verdict, VerdictKind
 from inference.model import Model
 from inference.pair import Pair
-from inference.quality import pair_problems, picture_notes, picture_problems
+from inference.quality import MIN_SIDE_PX, pair_problems, picture_notes, picture_problems
 from inference.reasons import Reason
 from inference.registration import NotComparable, register
 from inference.tiling import predict_tiled
 from inference.vectorise import find
+
+Number = TypeVar("Number", np.uint8, np.float32)
 
 MIN_OBSERVED = 0.25
 """Below this share of the area seen at both dates nothing is judged."""
@@ -50,8 +53,10 @@ def assess(before: Raster, after: Raster, model: Model, *, progress: Progress = 
     if observed_share < MIN_OBSERVED:
         return _refused((_nodata(observed_share),), model, pair)
     low, high = model.contract.gsd_range_m
-    if pair.gsd is not None and pair.gsd > high:
-        values = {"gsd": round(pair.gsd, 2), "low": low, "high": high}
+    # What is much finer is scored coarser, and a few metres of ground are then too few pixels to see anything in.
+    side = min(pair.before.width, pair.before.height)
+    if pair.gsd is not None and (pair.gsd > high or side * pair.gsd / low < MIN_SIDE_PX):
+        values = {"gsd": round(pair.gsd, 3), "low": low, "high": high}
         return _refused((Reason("gsd_out_of_range", values),), model, pair)
     layers = score(pair, model, progress)
     progress("vectorise", 0.0)
@@ -70,16 +75,21 @@ def score(pair: Pair, model: Model, progress: Progress = _silent) -> Layers:
     scale = 1.0 if pair.gsd is None else min(1.0, pair.gsd / finest)
     if scale < 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        before, after = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (before, after))
+        before, after = (_resized(x, size, cv2.INTER_AREA) for x in (before, after))
     probabilities = predict_tiled(
-        model.probabilities, before, after,
-        multiple_of=model.contract.multiple_of, progress=lambda share: progress("score", share),
-    )  # fmt: skip
+        model.probabilities,
+        before,
+        after,
+        multiple_of=model.contract.multiple_of,
+        progress=lambda share: progress("score", share),
+    )
     if scale < 1.0:
-        probabilities = np.stack(
-            [cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in probabilities]
-        )
+        probabilities = np.stack([_resized(p, (width, height), cv2.INTER_LINEAR) for p in probabilities])
     return Layers(*(probabilities * pair.observed))
+
+
+def _resized(values: NDArray[Number], size: tuple[int, int], how: int) -> NDArray[Number]:
+    return np.asarray(cv2.resize(values, size, interpolation=how), dtype=values.dtype)
 
 
 def _filled(raster: Raster) -> NDArray[np.uint8]:
@@ -103,9 +113,7 @@ def _verdict(pair: Pair, findings: tuple[Finding, ...], observed_share: float, m
         kind = VerdictKind.CLEAR
     else:
         kind, reasons = VerdictKind.NOT_COMPARABLE, (_nodata(observed_share),)
-    return Verdict(
-        kind, reasons, notes, round(observed_share, 4), model.name, model.version, model.sha256
-    )  # fmt: skip
+    return Verdict(kind, reasons, notes, round(observed_share, 4), model.name, model.version, model.sha256)
 
 
 def _notes(pair: Pair, observed_share: float) -> tuple[Reason, ...]:

@@ -9,27 +9,31 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
 from pyproj import CRS as ProjCRS
 from pyproj import Geod, Transformer
-from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from pyproj.exceptions import ProjError
+from rasterio.enums import ColorInterp
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.io import DatasetReader, MemoryFile
-from rasterio.transform import xy
 
 from datasets.raster import Raster
 from inference.reasons import InputError, Reason
 
 Image.MAX_IMAGE_PIXELS = None  # `Limits.max_pixels` is checked below, on every path
 
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+"""No others: Pillow also hands EPS to Ghostscript, and a parser that nobody needs is only open to attack."""
 _TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _GEOD = Geod(ellps="WGS84")
 
@@ -86,34 +90,48 @@ def _check_pixels(width: int, height: int, limits: Limits) -> None:
 
 # --- Pillow -----------------------------------------------------------------------------------------------
 
+Turn = Callable[[NDArray[Any]], NDArray[Any]]
+_TURNS: dict[int | None, Turn] = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: x[::-1].swapaxes(0, 1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: x[:, ::-1].swapaxes(0, 1),
+}
+"""EXIF orientation -> what makes (H, W, ...) upright."""
+
 
 def _read_picture(data: bytes, name: str, gsd: float | None, limits: Limits) -> Raster:
+    opened = False
     try:
-        image = Image.open(io.BytesIO(data))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise InputError(Reason("not_an_image")) from None
-    with image:
-        _check_pixels(image.width, image.height, limits)
-        frames = getattr(image, "n_frames", 1)
-        # A phone's JPEG may carry a preview as a second frame (MPO); the first is the photograph.
-        if frames > 1 and image.format != "MPO":
-            raise InputError(Reason("animated", {"frames": frames}))
-        try:
-            captured_at = _exif_time(image)
-            upright = ImageOps.exif_transpose(image)
-            pixels, valid = _to_rgb(upright)
-        except (OSError, SyntaxError, ValueError, EOFError):
-            raise InputError(Reason("truncated")) from None
-    return Raster(pixels, valid, name=name, gsd=gsd, captured_at=captured_at)
+        # Pillow warns of damage that it can read past; what cannot be read is refused below.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            opened = True
+            _check_pixels(image.width, image.height, limits)
+            frames = getattr(image, "n_frames", 1)
+            # A phone's JPEG may carry a preview as a second frame (MPO); the first is the photograph.
+            if frames > 1 and image.format != "MPO":
+                raise InputError(Reason("animated", {"frames": frames}))
+            pixels, valid = _to_rgb(image)
+            turn, captured_at = _exif(image)
+    except (InputError, MemoryError):
+        raise
+    except Exception:  # damaged files make Pillow raise nearly anything: struct.error, KeyError, EOFError, ...
+        raise InputError(Reason("truncated" if opened else "not_an_image")) from None
+    upright, seen = np.ascontiguousarray(turn(pixels)), np.ascontiguousarray(turn(valid))
+    return Raster(upright, seen, name=name, gsd=gsd, captured_at=captured_at)
 
 
 def _to_rgb(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Any Pillow mode -> RGB pixels and the mask of what is not transparent."""
     image.load()
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, dtype=np.float64)
-        gray = _stretch(values[..., None], np.ones(values.shape, dtype=np.bool_))
-        return np.repeat(gray, 3, axis=2), np.ones(values.shape, dtype=np.bool_)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.uint16)
+        valid = np.ones(values.shape, dtype=np.bool_)
+        return np.repeat(_stretch(values, valid)[..., None], 3, axis=2), valid
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = np.array(image.convert("RGBA"))
         return np.ascontiguousarray(rgba[..., :3]), rgba[..., 3] > 0
@@ -121,13 +139,19 @@ def _to_rgb(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return pixels, np.ones(pixels.shape[:2], dtype=np.bool_)
 
 
-def _exif_time(image: Image.Image) -> datetime | None:
-    """When the camera says the picture was taken: local time without a zone, unless it states its offset."""
-    exif = image.getexif()
-    details = exif.get_ifd(ExifTags.IFD.Exif)
-    text = details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
-    offset = details.get(ExifTags.Base.OffsetTimeOriginal)
-    return _parse_time(text, offset)
+def _exif(image: Image.Image) -> tuple[Turn, datetime | None]:
+    """How to turn the picture upright and when it was taken. Damaged EXIF is as good as none.
+
+    The time is local time without a zone, unless the camera states its offset.
+    """
+    try:
+        exif = image.getexif()
+        turn = _TURNS.get(exif.get(ExifTags.Base.Orientation), _TURNS[1])
+        details = exif.get_ifd(ExifTags.IFD.Exif)
+        text = details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
+        return turn, _parse_time(text, details.get(ExifTags.Base.OffsetTimeOriginal))
+    except Exception:  # as above
+        return _TURNS[1], None
 
 
 def _parse_time(text: object, offset: object = None) -> datetime | None:
@@ -164,17 +188,17 @@ def _read_tiff(data: bytes, name: str, gsd: float | None, limits: Limits) -> Ras
         with _open_tiff(data) as dataset:
             opened = True
             _check_pixels(dataset.width, dataset.height, limits)
+            for block_height, block_width in dataset.block_shapes:  # a block is decoded whole, however large
+                _check_pixels(block_width, block_height, limits)
             dtypes = set(dataset.dtypes)
             if dataset.count not in (1, 3, 4) or not dtypes <= {"uint8", "uint16"}:
                 values = {"bands": dataset.count, "dtype": ", ".join(sorted(dtypes))}
                 raise InputError(Reason("unsupported_bands", values))
-            bands = dataset.read(indexes=[1, 1, 1] if dataset.count == 1 else [1, 2, 3])
             valid = dataset.dataset_mask() > 0
-            values_hw = np.moveaxis(bands, 0, 2)
-            pixels = values_hw if values_hw.dtype == np.uint8 else _stretch(values_hw, valid)
+            pixels = _tiff_rgb(dataset, valid)
             georeferenced = dataset.crs is not None and not dataset.transform.is_identity
             return Raster(
-                np.ascontiguousarray(pixels),
+                pixels,
                 valid,
                 name=name,
                 crs=dataset.crs if georeferenced else None,
@@ -184,8 +208,21 @@ def _read_tiff(data: bytes, name: str, gsd: float | None, limits: Limits) -> Ras
             )
     except RasterioIOError:
         raise InputError(Reason("truncated" if opened else "not_an_image")) from None
-    except RasterioError:
+    except (RasterioError, CRSError):
         raise InputError(Reason("not_an_image")) from None
+
+
+def _tiff_rgb(dataset: DatasetReader, valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    if dataset.count == 1 and dataset.colorinterp[0] is ColorInterp.palette:
+        colours = np.zeros((65536, 3), dtype=np.uint8)
+        for index, colour in dataset.colormap(1).items():
+            colours[index] = colour[:3]
+        pixels: NDArray[np.uint8] = colours[dataset.read(1)]
+        return pixels
+    bands = dataset.read(indexes=[1] if dataset.count == 1 else [1, 2, 3])
+    values = np.ascontiguousarray(np.moveaxis(bands, 0, 2))
+    pixels = values if values.dtype == np.uint8 else _stretch(values, valid)
+    return pixels if dataset.count > 1 else np.repeat(pixels, 3, axis=2)
 
 
 def _gsd(dataset: DatasetReader) -> float:
@@ -193,17 +230,22 @@ def _gsd(dataset: DatasetReader) -> float:
 
     Geodesic and not from the transform, because a Web Mercator metre is 0.77 m of ground at Beijing.
     """
-    row, column = dataset.height / 2, dataset.width / 2
-    rows, columns = [row, row, row + 1], [column, column + 1, column]
-    xs, ys = xy(dataset.transform, rows, columns, offset="ul")
-    to_lonlat = Transformer.from_crs(ProjCRS.from_user_input(dataset.crs), 4326, always_xy=True)
-    lon, lat = to_lonlat.transform(np.asarray(xs), np.asarray(ys))
-    _, _, along = _GEOD.inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
-    return float(np.sqrt(along[0] * along[1]))
+    a, b, c, d, e, f, *_ = dataset.transform
+    x, y = (a * dataset.width + b * dataset.height) / 2 + c, (d * dataset.width + e * dataset.height) / 2 + f
+    try:
+        to_lonlat = Transformer.from_crs(ProjCRS.from_user_input(dataset.crs), 4326, always_xy=True)
+        lon, lat = to_lonlat.transform(np.array([x, x + a, x + b]), np.array([y, y + d, y + e]))
+        _, _, along = _GEOD.inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
+        gsd = math.sqrt(along[0] * along[1])
+    except (ProjError, ValueError):
+        gsd = math.nan
+    if not (math.isfinite(gsd) and gsd > 0):
+        raise InputError(Reason("bad_georeference"))
+    return gsd
 
 
-def _stretch(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(H, W, C) of any depth -> uint8, from the 0.5th to the 99.5th percentile of the valid pixels.
+def _stretch(values: NDArray[np.uint16], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """16 bit of any shape -> 8 bit, from the 0.5th to the 99.5th percentile of the valid pixels (H, W).
 
     One range for all channels, so that colours keep their balance.
     """
@@ -211,5 +253,7 @@ def _stretch(values: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[n
     if seen.size == 0:
         return np.zeros(values.shape, dtype=np.uint8)
     low, high = np.percentile(seen, (0.5, 99.5))
-    scaled = (values.astype(np.float32) - low) / max(float(high - low), 1e-6)
-    return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    levels = (np.arange(65536) - low) / max(float(high - low), 1.0)
+    table = np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8)
+    stretched: NDArray[np.uint8] = table[values]
+    return stretched

@@ -66,10 +66,7 @@ class Model:
             self.sha256 = str(facts["sha256"])
             self.contract = Contract(
                 multiple_of=int(facts["input"]["multiple_of"]),
-                gsd_range_m=(
-                    float(facts["input"]["gsd_range_m"][0]),
-                    float(facts["input"]["gsd_range_m"][1]),
-                ),
+                gsd_range_m=(float(facts["input"]["gsd_range_m"][0]), float(facts["input"]["gsd_range_m"][1])),
                 temperature={k: float(facts["calibration"]["temperature"][k]) for k in OUTPUTS},
                 threshold={k: float(facts["calibration"]["threshold"][k]) for k in OUTPUTS},
                 area_error_px=float(facts["calibration"]["area_error_px"]),
@@ -112,5 +109,4 @@ class Model:
         scale = np.array([1 / self.contract.temperature[k] for k in OUTPUTS], dtype=np.float32)
         logits *= scale[:, None, None]
         np.clip(logits, -30, 30, out=logits)
-        probabilities: NDArray[np.float32] = 1 / (1 + np.exp(-logits))
-        return probabilities
+        return (1 / (1 + np.exp(-logits))).astype(np.float32, copy=False)

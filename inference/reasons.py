@@ -1,7 +1,8 @@
 """Stable machine codes for why something was refused or needs care, and what they say to a person.
 
 A code never changes its meaning and is never translated. Its sentence and remedy stand in one catalogue per
-language (`catalogue/zh.toml`, `catalogue/en.toml`), each with the same codes.
+language (`catalogue/zh.toml`, `catalogue/en.toml`), each with the same codes. Where a figure of a reason is
+itself a code (`{"side": "before"}`), the sentence has what the catalogue calls it under `words`.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ class Reason:
 
     def say(self, language: str) -> str:
         """One plain sentence."""
-        return _entry(self.code, language)["say"].format_map(self.values)
+        return self._text("say", language)
 
     def remedy(self, language: str) -> str:
         """What a person can do about it."""
-        return _entry(self.code, language)["do"].format_map(self.values)
+        return self._text("do", language)
+
+    def _text(self, part: str, language: str) -> str:
+        words = catalogue(language)["words"]
+        values = {k: words.get(v, v) if isinstance(v, str) else v for k, v in self.values.items()}
+        return catalogue(language)[self.code][part].format_map(values)
 
 
 class InputError(ValueError):
@@ -42,13 +48,9 @@ class InputError(ValueError):
 
 @cache
 def catalogue(language: str) -> dict[str, dict[str, str]]:
-    """Code -> {"say": ..., "do": ...}.
+    """Code -> {"say": ..., "do": ...}, and "words" -> {code among the figures: word}.
 
     Raises:
         FileNotFoundError: no catalogue for this language (see `LANGUAGES`).
     """
     return tomllib.loads((files("inference") / "catalogue" / f"{language}.toml").read_text("utf-8"))
-
-
-def _entry(code: str, language: str) -> dict[str, str]:
-    return catalogue(language)[code]

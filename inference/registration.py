@@ -86,9 +86,9 @@ def alignment(before: Image, before_valid: Mask, after: Image, after_valid: Mask
     fields = []
     for pixels, valid in ((before, before_valid), (after, after_valid)):
         gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
         mask = cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        fields.append(_orientation(gray, mask))
+        fields.append(_orientation(small, mask))
     window = np.outer(np.hanning(size[1]), np.hanning(size[0])).astype(np.float32)
     spectrum = np.fft.fft2(fields[0] * window) * np.conj(np.fft.fft2(fields[1] * window))
     correlation = np.fft.ifft2(spectrum).real
@@ -119,18 +119,28 @@ def register(before: Raster, after: Raster) -> Pair:
         NotComparable: no placement can be shown to be right (`no_overlap`, `misregistered`,
             `resolution_mismatch`).
     """
-    if before.gsd and after.gsd and not 1 / MAX_SCALE <= after.gsd / before.gsd <= MAX_SCALE:
-        ratio = max(after.gsd / before.gsd, before.gsd / after.gsd)
-        raise NotComparable(Reason("resolution_mismatch", {"ratio": round(ratio, 1)}))
+    if before.gsd and after.gsd:
+        _check_scale(after.gsd / before.gsd)
     if before.crs is not None and after.crs is not None:
         return _register_by_georeference(before, after)
     return _register_by_content(before, after)
 
 
+def _check_scale(scale: float) -> None:
+    ratio = max(scale, 1 / max(scale, 1e-9))
+    if ratio > MAX_SCALE:
+        raise NotComparable(Reason("resolution_mismatch", {"ratio": round(ratio, 1)}))
+
+
 def _pair(
-    before: Raster, pixels: Image, valid: Mask, after: Raster,
-    model: Literal["georeference", "identity", "similarity", "homography"], inliers: int, residual: float | None,
-) -> Pair:  # fmt: skip
+    before: Raster,
+    pixels: Image,
+    valid: Mask,
+    after: Raster,
+    model: Literal["georeference", "identity", "similarity", "homography"],
+    inliers: int,
+    residual: float | None,
+) -> Pair:
     seen = float(before.valid.sum())
     overlap = float((before.valid & valid).sum()) / seen if seen else 0.0
     if overlap < MIN_OVERLAP:
@@ -143,8 +153,12 @@ def _pair(
 def _register_by_georeference(before: Raster, after: Raster) -> Pair:
     pixels = np.zeros_like(before.pixels)
     valid = np.zeros(before.valid.shape, dtype=np.uint8)
-    grid = {"src_transform": after.transform, "src_crs": after.crs,
-            "dst_transform": before.transform, "dst_crs": before.crs}  # fmt: skip
+    grid = {
+        "src_transform": after.transform,
+        "src_crs": after.crs,
+        "dst_transform": before.transform,
+        "dst_crs": before.crs,
+    }
     for band in range(3):
         source = np.ascontiguousarray(after.pixels[..., band])
         target = np.ascontiguousarray(pixels[..., band])
@@ -165,9 +179,11 @@ def _register_by_content(before: Raster, after: Raster) -> Pair:
     height, width = before.valid.shape
     same_size = after.valid.shape == before.valid.shape
     if abs(np.log((after.width / after.height) / (width / height))) < 0.01:
-        scaling = np.diag([width / after.width, height / after.height, 1.0])
+        scaling = _scaling((after.width, after.height), (width, height))
         pixels, valid = (after.pixels, after.valid) if same_size else _warp(after, scaling, (width, height))
         found = alignment(before.pixels, before.valid, pixels, valid)
+        if found.is_significant:
+            _check_scale(width / after.width)
         if found.is_significant and found.shift_px <= TOLERATED_SHIFT_PX:
             model: Literal["identity", "similarity"] = "identity" if same_size else "similarity"
             return _pair(before, pixels, valid, after, model, 0, found.shift_px)
@@ -196,16 +212,33 @@ def _place(before: Raster, after: Raster, transform: NDArray[np.float64]) -> tup
 
 
 def _warp(raster: Raster, transform: NDArray[np.float64], size: tuple[int, int]) -> tuple[Image, Mask]:
-    shrinks = abs(np.linalg.det(transform[:2, :2])) < 0.5
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    pixels = cv2.warpPerspective(raster.pixels, transform, size, flags=how)
     valid = cv2.warpPerspective(raster.valid.astype(np.uint8), transform, size, flags=cv2.INTER_NEAREST)
-    return np.asarray(pixels, dtype=np.uint8), valid > 0
+    pixels, full = raster.pixels, (raster.width, raster.height)
+    scale = _mean_scale(transform)
+    if scale < 0.7:  # warping picks single pixels: what is much finer than the grid is averaged first
+        small = (max(1, round(full[0] * scale)), max(1, round(full[1] * scale)))
+        pixels = np.asarray(cv2.resize(pixels, small, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        transform = transform @ _scaling(small, full)
+    warped = cv2.warpPerspective(pixels, transform, size, flags=cv2.INTER_LINEAR)
+    return np.asarray(warped, dtype=np.uint8), valid > 0
+
+
+def _scaling(source: tuple[int, int], target: tuple[int, int]) -> NDArray[np.float64]:
+    """From pixels of a picture of one size (width, height) to those of another, edge on edge.
+
+    OpenCV counts from the centre of the first pixel, which lies half a pixel off the edge in either picture.
+    """
+    x, y = target[0] / source[0], target[1] / source[1]
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
+def _mean_scale(transform: NDArray[np.float64]) -> float:
+    return float(np.sqrt(abs(np.linalg.det(transform[:2, :2]))))
 
 
 def _match(before: Raster, after: Raster) -> tuple[NDArray[np.float64], int] | None:
     """Homography from `after` to `before` by matching points, and its inliers; None if there is none."""
-    sift = cv2.SIFT_create(nfeatures=6000, contrastThreshold=0.02)
+    sift = cv2.SIFT.create(nfeatures=6000, contrastThreshold=0.02)
     points, descriptors = [], []
     for raster in (before, after):
         scale = min(1.0, _FEATURE_SIDE / max(raster.height, raster.width))
@@ -216,7 +249,7 @@ def _match(before: Raster, after: Raster) -> tuple[NDArray[np.float64], int] | N
         keypoints, found = sift.detectAndCompute(gray, mask)
         if found is None or len(keypoints) < _MIN_INLIERS:
             return None
-        points.append(np.array([k.pt for k in keypoints], dtype=np.float32) / scale)
+        points.append((np.array([k.pt for k in keypoints], dtype=np.float32) + 0.5) / scale - 0.5)
         # RootSIFT: Arandjelovic & Zisserman, CVPR 2012.
         descriptors.append(np.sqrt(found / (found.sum(axis=1, keepdims=True) + 1e-7)))
     nearest = cv2.BFMatcher().knnMatch(descriptors[1], descriptors[0], k=2)
@@ -225,10 +258,9 @@ def _match(before: Raster, after: Raster) -> tuple[NDArray[np.float64], int] | N
         return None
     source = points[1][[m.queryIdx for m in good]]
     target = points[0][[m.trainIdx for m in good]]
-    transform, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, 3.0, maxIters=10_000, confidence=0.9999)
-    if transform is None or int(inliers.sum()) < _MIN_INLIERS:
+    fit, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, 3.0, maxIters=10_000, confidence=0.9999)
+    if fit is None or int(inliers.sum()) < _MIN_INLIERS:
         return None
-    scale = float(np.sqrt(abs(np.linalg.det(transform[:2, :2]))))
-    if not 1 / MAX_SCALE <= scale <= MAX_SCALE:
-        raise NotComparable(Reason("resolution_mismatch", {"ratio": round(max(scale, 1 / max(scale, 1e-9)), 1)}))
+    transform = np.asarray(fit, dtype=np.float64)
+    _check_scale(_mean_scale(transform))
     return transform, int(inliers.sum())

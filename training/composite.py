@@ -8,6 +8,8 @@ the same way teaches that a patch that differs is not yet a structure. Copy-past
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import torch
@@ -147,7 +149,7 @@ def _matched(patch: Image, around: Image, shape: Mask) -> NDArray[np.float32]:
     return np.asarray(np.clip(values + 0.5 * difference, 0, 255), dtype=np.float32)
 
 
-def _blend(image: Image, place: tuple[slice, slice], patch: NDArray[np.generic], shape: Mask) -> None:
+def _blend(image: Image, place: tuple[slice, slice], patch: NDArray[Any], shape: Mask) -> None:
     alpha = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 0.8)[..., None]
     image[place] = np.rint(alpha * patch + (1 - alpha) * image[place]).astype(np.uint8)
 

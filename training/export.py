@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def write_manifest(
         threshold: output -> calibrated probability from which a pixel counts.
         temperature: output -> divisor of its logits (Guo et al., ICML 2017).
         area_error_px: standard error of a finding's area per pixel of its outline.
-        facts: whatever else is to be kept, such as metrics, data and recipe.
+        facts: whatever else is to be kept, such as metrics, data and recipe. NaN becomes null: JSON has no NaN.
     """
     manifest = {
         "name": name, "version": version, "domain": domain, "sha256": sha256,
@@ -81,4 +82,13 @@ def write_manifest(
         "calibration": {"temperature": temperature, "threshold": threshold, "area_error_px": area_error_px},
         **facts,
     }  # fmt: skip
-    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    text = json.dumps(_null_for_nan(manifest), indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", "utf-8")
+
+
+def _null_for_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _null_for_nan(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_null_for_nan(v) for v in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -49,9 +49,10 @@ def _optimiser(net: ChangeNet, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups)
 
 
-def _batches(samples: Samples, recipe: Recipe, first_step: int, workers: int) -> Iterator[tuple[Tensor, ...]]:
-    rest = Subset(samples, range(first_step * recipe.batch, len(samples)))
-    yield from DataLoader(rest, batch_size=recipe.batch, num_workers=workers, drop_last=True)
+def _batches(samples: Samples, batch: int, first: int, last: int, workers: int) -> Iterator[tuple[Tensor, ...]]:
+    """Those of steps `first` (counted from 0) to `last`, itself left out."""
+    rest = Subset(samples, range(first * batch, last * batch))
+    yield from DataLoader(rest, batch_size=batch, num_workers=workers)
 
 
 def train(
@@ -110,9 +111,9 @@ def train(
 
     net.train()
     started = time.monotonic()
-    first = step
+    first, last = step, recipe.steps if stop_after is None else min(stop_after, recipe.steps)
     samples = Samples(recipe, root, recipe.steps * recipe.batch)
-    for before, after, labels in _batches(samples, recipe, step, workers):
+    for before, after, labels in _batches(samples, recipe.batch, first, last, workers):
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * learning_rate_factor(step, recipe)
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
@@ -131,11 +132,8 @@ def train(
             line = {"step": step, "loss": round(value, 4), "pairs_per_s": round(rate, 2)}
             with (out / "log.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
-        stop = stop_after is not None and step >= stop_after
-        if step % checkpoint_every == 0 or step == recipe.steps or stop:
+        if step % checkpoint_every == 0 or step == last:
             save()
-        if stop:
-            break
     return cast("ChangeNet", average.module)
 
 

@@ -1,0 +1,172 @@
+"""What can go wrong, as RFC 9457 problem details in the reader's language. No internals leave the service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from inference.reasons import InputError, Reason
+from service.language import negotiate, say
+from service.openapi import PROBLEM_MEDIA_TYPE
+from service.schemas import Problem, ProblemField
+
+
+class ServiceError(Exception):
+    """Something a client asked for that cannot be given. `code` names its sentences in the catalogue."""
+
+    code: str
+
+
+class PairNotFound(ServiceError):
+    """No pair has this id."""
+
+    code = "pair_not_found"
+
+
+class NotFinished(ServiceError):
+    """The comparison has not come to an end yet."""
+
+    code = "not_finished"
+
+
+class NoImagery(ServiceError):
+    """The pair was refused before the two pictures lay on one grid, so there is nothing to show."""
+
+    code = "no_imagery"
+
+
+class ModelUnavailable(ServiceError):
+    """The weights could not be loaded; nothing can be compared."""
+
+    code = "model_unavailable"
+
+
+class WrongMediaType(ServiceError):
+    """Pictures come as multipart/form-data."""
+
+    code = "unsupported_media_type"
+
+
+class CrossSite(ServiceError):
+    """A page of another site tried to change something here."""
+
+    code = "cross_site"
+
+
+class RequestTooLarge(HTTPException):
+    """The request is longer than two pictures may be.
+
+    An HTTPException, because that is what form parsing lets through unchanged.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+
+STATUS: dict[type[Exception], HTTPStatus] = {
+    PairNotFound: HTTPStatus.NOT_FOUND,
+    NoImagery: HTTPStatus.NOT_FOUND,
+    NotFinished: HTTPStatus.CONFLICT,
+    ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    WrongMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    CrossSite: HTTPStatus.FORBIDDEN,
+    InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    RequestValidationError: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+# The reasons of an InputError for which HTTP has a better word.
+INPUT_STATUS: dict[str, HTTPStatus] = {
+    "too_many_bytes": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "too_many_pixels": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "not_an_image": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "unsupported_bands": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+}
+HTTP_CODES: dict[int, str] = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    415: "unsupported_media_type",
+}
+
+
+def describe(error: Exception, language: str, max_bytes: int) -> Problem:
+    """The problem details of any exception."""
+    if isinstance(error, InputError):
+        status = INPUT_STATUS.get(error.reason.code, STATUS[InputError])
+        return _of_reason(error.reason, status, language, error.side)
+    if isinstance(error, RequestTooLarge):
+        reason = Reason("too_many_bytes", {"limit_mb": max_bytes // 2**20})
+        return _of_reason(reason, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, language)
+    if isinstance(error, RequestValidationError):
+        return _of_validation(error.errors(), language)
+    if isinstance(error, ServiceError):
+        return _of_code(error.code, STATUS[type(error)], language)
+    if isinstance(error, StarletteHTTPException):
+        return _of_code(HTTP_CODES.get(error.status_code, "other"), error.status_code, language)
+    return _of_code("internal", HTTPStatus.INTERNAL_SERVER_ERROR, language)
+
+
+def _of_reason(reason: Reason, status: int, language: str, side: str | None = None) -> Problem:
+    detail = reason.say(language)
+    if side:
+        detail = say(language, "problem.about_side", side=say(language, f"word.{side}"), detail=detail)
+    title = say(language, "problem.input.title")
+    return _problem(reason.code, title, status, detail, remedy=reason.remedy(language), side=side)
+
+
+def _of_code(code: str, status: int, language: str) -> Problem:
+    texts = {part: say(language, f"problem.{code}.{part}") for part in ("title", "detail", "remedy")}
+    return _problem(code, texts["title"], status, texts["detail"], remedy=texts["remedy"])
+
+
+def _of_validation(errors: Sequence[Any], language: str) -> Problem:
+    # What pydantic says is English and may repeat the input; where and what kind of mistake is enough.
+    fields = [
+        ProblemField(field=".".join(str(part) for part in error["loc"][1:]) or "body", code=error["type"])
+        for error in errors
+    ]
+    names = say(language, "problem.invalid.separator").join(dict.fromkeys(field.field for field in fields))
+    title, remedy = (say(language, f"problem.invalid.{part}") for part in ("title", "remedy"))
+    detail = say(language, "problem.invalid.detail", fields=names)
+    status = STATUS[RequestValidationError]
+    return _problem("invalid", title, status, detail, remedy=remedy, errors=fields)
+
+
+def _problem(code: str, title: str, status: int, detail: str, **more: Any) -> Problem:
+    kind = f"urn:jingdi:problem:{code.replace('_', '-')}"
+    return Problem(type=kind, title=title, status=int(status), detail=detail, code=code, **more)
+
+
+def response(error: Exception, headers: Headers, languages: tuple[str, ...], max_bytes: int) -> JSONResponse:
+    """The problem details of an exception, ready to send."""
+    language = negotiate(headers.get("accept-language"), languages)
+    problem = describe(error, language, max_bytes)
+    extra = dict(getattr(error, "headers", None) or {})
+    extra |= {"Content-Language": language, "Vary": "Accept-Language", "Cache-Control": "no-store"}
+    content = problem.model_dump(exclude_none=True)
+    return JSONResponse(content, status_code=problem.status, headers=extra, media_type=PROBLEM_MEDIA_TYPE)
+
+
+Page = Callable[[Request, Exception], Response | None]
+
+
+def install(app: FastAPI, languages: tuple[str, ...], max_bytes: int, page: Page) -> None:
+    """Have the application answer with problem details whatever is raised on purpose.
+
+    What is raised by accident is caught further out, by `service.middleware.Guard`.
+
+    Args:
+        page: the same for a person with a browser; None where a program asked.
+    """
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return page(request, error) or response(error, request.headers, languages, max_bytes)
+
+    for kind in (ServiceError, InputError, RequestValidationError, StarletteHTTPException):
+        app.add_exception_handler(kind, handle)

@@ -1,0 +1,76 @@
+"""How a pair comes in: checked completely, then stored completely, then queued."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+from inference.decode import Limits, read_raster
+from inference.reasons import InputError
+from service.database import PairRow, Pairs
+from service.jobs import Jobs
+from service.storage import Storage, copy
+
+_NAME_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One picture as it arrives."""
+
+    name: str
+    stream: BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Accepts pairs. Only one picture is decoded at a time here: each may take hundreds of megabytes."""
+
+    pairs: Pairs
+    storage: Storage
+    jobs: Jobs
+    limits: Limits
+    _decoding: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def submit(self, before: Upload, after: Upload, gsd: float | None = None) -> PairRow:
+        """Store a pair and queue its comparison.
+
+        Raises:
+            InputError: a picture or the GSD cannot be used. Nothing was stored.
+        """
+        pair_id = uuid.uuid4().hex
+        row = PairRow(
+            id=pair_id,
+            created_at=datetime.now(UTC),
+            status="queued",
+            progress=0.0,
+            before_name=plain_name(before.name),
+            after_name=plain_name(after.name),
+            gsd=gsd,
+        )
+        with self.storage.arriving(pair_id) as folder:
+            for side, upload in (("before", before), ("after", after)):
+                try:
+                    copy(upload.stream, folder / side, self.limits.max_bytes)
+                    with self._decoding:
+                        read_raster(folder / side, name=upload.name, gsd=gsd, limits=self.limits)
+                except InputError as error:
+                    about = None if error.reason.code == "bad_gsd" else side
+                    raise InputError(error.reason, about) from None
+        try:
+            self.pairs.add(row)
+        except BaseException:
+            self.storage.remove(pair_id)
+            raise
+        self.jobs.enqueue(pair_id)
+        return row
+
+
+def plain_name(name: str) -> str:
+    """A file name as a person would read it: no folders, nothing unprintable, not endless."""
+    name = PureWindowsPath(PurePosixPath(name).name).name
+    return "".join(character for character in name if character.isprintable())[:_NAME_LENGTH]

@@ -1,0 +1,138 @@
+"""The pages: start, progress, result. Rendered here; scripts add what needs a pointer or a clock."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from service import view
+from service.errors import describe
+from service.jobs import STAGES
+from service.language import COOKIE, negotiate, say
+from service.services import PairDep, ServicesDep
+from service.settings import Settings
+
+RECENT = 12
+HTML_LANG = {"zh": "zh-CN"}
+_YEAR_S = 365 * 24 * 3600
+_STATIC = Path(str(files("service"))) / "static"
+
+router = APIRouter(include_in_schema=False)
+
+
+class _Static(StaticFiles):
+    """Kept for good where the address carries the version, asked for again where it does not."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        versioned = scope["query_string"].startswith(b"v=")
+        response.headers["Cache-Control"] = f"public, max-age={_YEAR_S}, immutable" if versioned else "no-cache"
+        return response
+
+
+def _version() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_STATIC.rglob("*")):
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("service"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    version = _version()
+    environment.globals["static"] = lambda name: f"/static/{name}?v={version}"
+    return environment
+
+
+_templates = _environment()
+
+
+def page_language(request: Request, languages: tuple[str, ...]) -> str:
+    """What the reader chose here, chose before, or prefers in general."""
+    for chosen in (request.query_params.get("lang"), request.cookies.get(COOKIE)):
+        if chosen in languages:
+            return chosen
+    return negotiate(request.headers.get("accept-language"), languages)
+
+
+def render(
+    request: Request, template: str, settings: Settings, *, status_code: int = 200, **context: Any
+) -> HTMLResponse:
+    """A page in the reader's language."""
+    language = page_language(request, settings.languages)
+    others = [
+        (other, f"{request.url.path}?{urlencode({'lang': other})}", say(other, "language"))
+        for other in settings.languages
+        if other != language
+    ]
+    html = _templates.get_template(template).render(
+        t=partial(say, language),
+        language=language,
+        html_lang=HTML_LANG.get(language, language),
+        other_languages=others,
+        moment=partial(view.moment, language=language),
+        **context,
+    )
+    headers = {
+        "Cache-Control": "private, no-cache",
+        "Content-Language": language,
+        "Vary": "Accept-Language, Cookie",
+    }
+    response = HTMLResponse(html, status_code=status_code, headers=headers)
+    if request.query_params.get("lang") == language:
+        response.set_cookie(COOKIE, language, max_age=_YEAR_S, samesite="lax", httponly=True)
+    return response
+
+
+@router.get("/")
+def start(request: Request, parts: ServicesDep) -> HTMLResponse:
+    """Two places for pictures, and what was compared recently."""
+    return render(
+        request,
+        "start.html",
+        parts.settings,
+        recent=parts.pairs.recent(RECENT),
+        ready=parts.intake is not None,
+        max_bytes=parts.settings.max_bytes,
+    )
+
+
+@router.get("/pairs/{id}")
+def pair(request: Request, row: PairDep, parts: ServicesDep) -> HTMLResponse:
+    """One pair: how far it is, or what came out."""
+    if row.status == "done":
+        result = view.result(row, page_language(request, parts.settings.languages))
+        return render(request, "result.html", parts.settings, pair=row, result=result)
+    return render(request, "progress.html", parts.settings, pair=row, stages=list(STAGES))
+
+
+def error_page(request: Request, error: Exception, settings: Settings) -> HTMLResponse | None:
+    """A problem in words for a person with a browser; None for a program."""
+    program = request.url.path.startswith(("/api/", "/static/"))
+    if program or "text/html" not in request.headers.get("accept", ""):
+        return None
+    problem = describe(error, page_language(request, settings.languages), settings.max_bytes)
+    return render(request, "error.html", settings, status_code=problem.status, problem=problem)
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages and what they load."""
+    app.mount("/static", _Static(directory=_STATIC), name="static")
+    app.include_router(router)

@@ -1,0 +1,107 @@
+// The result page: the line between before and after, and findings that know their place in the picture.
+
+const frame = document.querySelector(".frame");
+const split = frame.querySelector(".split");
+const buttons = [...document.querySelectorAll(".finding")];
+const DRAG_PX = 4; // a press that moves less is a click
+
+// --- The line ---------------------------------------------------------------------------------------------
+
+function place() {
+  frame.style.setProperty("--split", `${split.value}%`);
+}
+
+function placeAt(clientX) {
+  const { left, width } = frame.getBoundingClientRect();
+  split.value = (100 * (clientX - left)) / width;
+  place();
+}
+
+let press = null;
+
+frame.addEventListener("pointerdown", (event) => {
+  if (event.button !== 0) return;
+  const onFinding = event.target.closest("[data-finding]");
+  press = { x: event.clientX, dragging: false, onFinding };
+  if (onFinding) return;
+  frame.setPointerCapture(event.pointerId);
+  split.focus({ preventScroll: true, focusVisible: false });
+  press.dragging = true;
+  placeAt(event.clientX);
+});
+
+frame.addEventListener("pointermove", (event) => {
+  if (!press) return;
+  if (!press.dragging && Math.abs(event.clientX - press.x) > DRAG_PX) {
+    frame.setPointerCapture(event.pointerId);
+    press.dragging = true;
+  }
+  if (press.dragging) placeAt(event.clientX);
+});
+
+frame.addEventListener("pointerup", () => {
+  if (press?.onFinding && !press.dragging) select(press.onFinding.dataset.finding, true);
+  press = null;
+});
+frame.addEventListener("pointercancel", () => (press = null));
+split.addEventListener("input", place);
+place(); // a reload may keep an earlier value
+
+// --- Findings ---------------------------------------------------------------------------------------------
+
+function all(id) {
+  return document.querySelectorAll(`.shape[data-finding="${id}"], .mark[data-finding="${id}"]`);
+}
+
+function closeUp(button) {
+  const { finding, kind, closeUp: viewBox } = button.dataset;
+  const group = document.querySelector(".close-up");
+  group.setAttribute("aria-label", group.dataset.label.replace("{id}", finding));
+  for (const view of group.querySelectorAll(".close-up-view")) {
+    view.setAttribute("viewBox", viewBox);
+    view.dataset.kind = kind;
+    for (const use of view.querySelectorAll("use")) use.setAttribute("href", `#path-${finding}`);
+  }
+}
+
+function select(id, fromPicture = false) {
+  for (const button of buttons) {
+    const active = button.dataset.finding === id;
+    button.setAttribute("aria-pressed", String(active));
+    for (const element of all(button.dataset.finding)) {
+      element.classList.toggle("active", active);
+      if (active) element.parentNode.append(element); // drawn last, on top of its neighbours
+    }
+    if (!active) continue;
+    closeUp(button);
+    if (fromPicture) {
+      const more = button.closest("details");
+      if (more) more.open = true;
+      button.focus({ preventScroll: true });
+      button.scrollIntoView({ block: "nearest" });
+    }
+  }
+}
+
+buttons.forEach((button, i) => {
+  button.addEventListener("click", () => select(button.dataset.finding));
+  button.addEventListener("keydown", (event) => {
+    const next = buttons[i + { ArrowDown: 1, ArrowUp: -1 }[event.key]];
+    if (!next?.checkVisibility()) return;
+    event.preventDefault(); // the page would scroll as well
+    next.focus();
+    select(next.dataset.finding);
+  });
+});
+
+for (const toggle of document.querySelectorAll(".kind-toggle")) {
+  toggle.addEventListener("click", () => {
+    const shown = toggle.getAttribute("aria-pressed") !== "true";
+    toggle.setAttribute("aria-pressed", String(shown));
+    for (const element of frame.querySelectorAll(`[data-kind="${toggle.dataset.kind}"]`)) {
+      element.classList.toggle("off", !shown);
+    }
+  });
+}
+
+if (buttons.length) select(buttons[0].dataset.finding);

@@ -1,0 +1,300 @@
+"""The pages in a real browser: upload, verdict, findings, the slider by keyboard, in both languages, offline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from service.app import create_app
+from service.settings import Settings
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, red: Any) -> Iterator[str]:
+    """A real server on a free port."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("browser"))
+    app = create_app(settings, load=lambda: red)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """Opens pages, and remembers what a page must never do."""
+
+    def __init__(self, browser: Browser, address: str) -> None:
+        self.browser, self.address = browser, address
+        self.complaints: list[str] = []
+
+    def page(self, path: str = "/", locale: str = "zh-CN", width: int = 1440, **options: Any) -> Page:
+        viewport = {"width": width, "height": 900}
+        page = self.browser.new_context(locale=locale, viewport=viewport, **options).new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: self.complaints.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("request", lambda request: self._note(request.url))
+        page.goto(self.address + path)
+        return page
+
+    def _note(self, url: str) -> None:
+        if not url.startswith((f"{self.address}/", f"blob:{self.address}/")):
+            self.complaints.append(f"request: {url}")
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    visit = Visit(browser, address)
+    yield visit
+    for context in browser.contexts:
+        context.close()
+    assert visit.complaints == []
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory, before: bytes, after: bytes) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("pictures")
+    paths = folder / "before.png", folder / "after.png"
+    for path, content in zip(paths, (before, after), strict=True):
+        path.write_bytes(content)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def compared(browser: Browser, address: str, before: bytes, after: bytes) -> str:
+    """The path of a pair that is done."""
+    request = browser.new_context().request
+    pictures = {
+        name: {"name": f"{name}.png", "mimeType": "image/png", "buffer": content}
+        for name, content in (("before", before), ("after", after))
+    }
+    answer = request.post(f"{address}/api/v1/pairs", multipart={**pictures, "gsd": "0.5"}).json()
+    while request.get(f"{address}/api/v1/pairs/{answer['id']}").json()["status"] != "done":
+        time.sleep(0.05)
+    return f"/pairs/{answer['id']}"
+
+
+def choose(page: Page, first: Path, second: Path) -> None:
+    page.locator('input[name="before"]').set_input_files(first)
+    page.locator('input[name="after"]').set_input_files(second)
+
+
+def compare(page: Page, first: Path, second: Path, gsd: str = "0.5") -> None:
+    choose(page, first, second)
+    page.locator("#gsd").fill(gsd)
+    page.locator("button.primary").click()
+    page.wait_for_url("**/pairs/*")
+    expect(page.locator(".verdict")).to_be_visible(timeout=15_000)
+
+
+def split(page: Page) -> float:
+    return float(page.locator(".split").input_value())
+
+
+def test_a_pair_is_uploaded_compared_and_shown(visit: Visit, pictures: tuple[Path, Path]) -> None:
+    page = visit.page()
+    choose(page, *pictures)
+    for side in ("before", "after"):
+        zone = page.locator(f'[data-zone="{side}"]')
+        expect(zone.locator(".zone-thumb")).to_be_visible()
+        expect(zone.locator(".zone-file-name")).to_have_text(f"{side}.png")
+    compare(page, *pictures)
+
+    expect(page.locator("h1")).to_have_text("疑似有新增建筑")
+    expect(page.locator(".verdict")).to_contain_text("由具名的经办人员核实后决定")
+    expect(page.locator(".shape")).to_have_count(3)
+    expect(page.locator(".finding")).to_have_count(3)
+    for kind in ("new", "remaining", "removed"):
+        shape = page.locator(f'.shape[data-kind="{kind}"]').bounding_box()
+        assert shape is not None
+        assert shape["width"] > 20
+        assert shape["height"] > 20
+    expect(page.locator('.finding[data-kind="new"]')).to_contain_text("亩")
+
+
+def test_the_pages_are_english_for_who_reads_english(visit: Visit, pictures: tuple[Path, Path]) -> None:
+    page = visit.page(locale="en-GB")
+    expect(page.locator("h1")).to_have_text("Gone, still standing, or back?")
+    compare(page, *pictures)
+    expect(page.locator("h1")).to_have_text("Suspected new structures")
+    page.get_by_role("link", name="中文").click()
+    expect(page.locator("h1")).to_have_text("疑似有新增建筑")
+    page.goto(visit.address)
+    expect(page.locator("h1")).to_have_text("拆了没有，又建了没有？")
+
+
+def test_the_slider_moves_by_keyboard_and_by_pointer(visit: Visit, compared: str) -> None:
+    page = visit.page(compared)
+    slider = page.get_by_role("slider", name="整治前与整治后的分界线")
+    slider.focus()
+    for _ in range(5):
+        slider.press("ArrowLeft")
+    assert split(page) == 45
+    slider.press("Home")
+    divider, frame = page.locator(".divider").bounding_box(), page.locator(".frame").bounding_box()
+    assert divider is not None
+    assert frame is not None
+    assert divider["x"] == pytest.approx(frame["x"], abs=2)
+
+    page.mouse.move(frame["x"] + 5, frame["y"] + frame["height"] - 5)
+    page.mouse.down()
+    page.mouse.move(frame["x"] + frame["width"] * 0.75, frame["y"] + frame["height"] - 5, steps=4)
+    page.mouse.up()
+    assert split(page) == pytest.approx(75, abs=1)
+
+
+def test_a_finding_chosen_in_the_list_is_marked_in_the_picture_and_vice_versa(visit: Visit, compared: str) -> None:
+    page = visit.page(compared)
+    first, second, third = (page.locator(f'.finding[data-finding="{i}"]') for i in (1, 2, 3))
+    second.click()
+    expect(page.locator('.shape[data-finding="2"]')).to_have_class("shape active")
+    expect(first).to_have_attribute("aria-pressed", "false")
+    expect(page.locator(".close-up")).to_have_attribute("aria-label", "2 号图斑放大")
+
+    page.locator('.mark[data-finding="3"] text').click()
+    expect(third).to_have_attribute("aria-pressed", "true")
+    third.press("ArrowUp")
+    expect(second).to_be_focused()
+    expect(second).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_kind_can_be_hidden(visit: Visit, compared: str) -> None:
+    page = visit.page(compared)
+    page.locator('.kind-toggle[data-kind="removed"]').click()
+    expect(page.locator('.shape[data-kind="removed"]')).to_be_hidden()
+    expect(page.locator('.shape[data-kind="new"]')).to_be_visible()
+
+
+def test_the_same_picture_twice_is_refused_in_plain_words(visit: Visit, pictures: tuple[Path, Path]) -> None:
+    page = visit.page()
+    compare(page, pictures[0], pictures[0])
+    expect(page.locator("h1")).to_have_text("无法比对，不作判断")
+    expect(page.locator(".reasons")).to_contain_text("两张图片是同一张。")
+    page.get_by_role("link", name="换两张图片再试").click()
+    expect(page.locator("h1")).to_have_text("拆了没有，又建了没有？")
+
+
+def test_a_bad_picture_is_explained_where_it_was_put(visit: Visit, pictures: tuple[Path, Path], tmp_path: Path) -> None:
+    page = visit.page(locale="en-GB")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(pictures[1].read_bytes()[:5000])
+    choose(page, pictures[0], broken)
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("alert")).to_contain_text("The picture is cut off")
+    expect(page.locator('[data-zone="after"]')).to_have_class("zone filled wrong")
+    expect(page.get_by_role("button", name="Compare")).to_be_enabled()
+    assert [text for text in visit.complaints if "422" not in text] == []
+    visit.complaints.clear()  # the browser notes every 4xx in its console
+
+
+def test_pictures_can_be_exchanged_and_removed(visit: Visit, pictures: tuple[Path, Path]) -> None:
+    page = visit.page(locale="en-GB")
+    choose(page, *pictures)
+    names = page.locator(".zone-file-name")
+    page.get_by_role("button", name="Exchange the two pictures").click()
+    expect(names).to_have_text(["after.png", "before.png"])
+    page.locator('[data-zone="after"] .zone-remove').click()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("alert")).to_contain_text("Add both pictures first.")
+
+
+def test_pictures_can_be_dropped_and_pasted(visit: Visit) -> None:
+    page = visit.page()
+    give = """([type, selector, names]) => {
+        const data = new DataTransfer();
+        for (const name of names) data.items.add(new File(["x"], name, { type: "image/png" }));
+        const options = { bubbles: true, cancelable: true };
+        const event = type === "paste"
+            ? new ClipboardEvent("paste", { ...options, clipboardData: data })
+            : new DragEvent(type, { ...options, dataTransfer: data });
+        document.querySelector(selector).dispatchEvent(event);
+    }"""
+    names = page.locator(".zone-file-name")
+    page.evaluate(give, ["drop", '[data-zone="after"]', ["one.png"]])
+    expect(names).to_have_text(["", "one.png"])
+    page.evaluate(give, ["paste", "body", ["two.png"]])
+    expect(names).to_have_text(["two.png", "one.png"])
+    page.evaluate(give, ["drop", '[data-zone="before"]', ["a.png", "b.png"]])
+    expect(names).to_have_text(["a.png", "b.png"])
+
+
+@pytest.mark.parametrize("locale", ["zh-CN", "en-GB"])
+def test_a_telephone_shows_everything_without_sideways_scrolling(visit: Visit, compared: str, locale: str) -> None:
+    page = visit.page(locale=locale, width=390, is_mobile=True, has_touch=True)
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(overflow) <= 0
+    page.goto(visit.address + compared)
+    assert page.evaluate(overflow) <= 0
+
+
+def test_nothing_moves_while_a_result_loads(visit: Visit, compared: str) -> None:
+    page = visit.page(compared)
+    shift = page.evaluate("""() => new Promise((resolve) => {
+        let total = 0;
+        new PerformanceObserver((list) => list.getEntries().forEach((entry) => (total += entry.value)))
+            .observe({ type: "layout-shift", buffered: true });
+        setTimeout(() => resolve(total), 300);
+    })""")
+    assert shift < 0.01
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_enough_contrast(visit: Visit, compared: str, scheme: Any) -> None:
+    page = visit.page(color_scheme=scheme)
+    measure = """() => {
+        const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+        const rgba = (colour) => {
+            canvas.clearRect(0, 0, 1, 1);
+            canvas.fillStyle = colour;
+            canvas.fillRect(0, 0, 1, 1);
+            return [...canvas.getImageData(0, 0, 1, 1).data];
+        };
+        const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+            .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+        const behind = (element) => {
+            for (let each = element; each; each = each.parentElement) {
+                const colour = rgba(getComputedStyle(each).backgroundColor);
+                if (colour[3] === 255) return colour;
+            }
+            return [255, 255, 255, 255];
+        };
+        const poor = [];
+        for (const element of document.querySelectorAll("main *, header *, footer")) {
+            const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+            if (!own || !element.checkVisibility() || element.closest("svg, .frame, option")) continue;
+            const [a, b] = [light(rgba(getComputedStyle(element).color)), light(behind(element))];
+            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            if (ratio < 4.5) poor.push(`${element.className} ${ratio.toFixed(2)}`);
+        }
+        return poor;
+    }"""
+    assert page.evaluate(measure) == []
+    page.goto(visit.address + compared)
+    assert page.evaluate(measure) == []

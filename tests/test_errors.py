@@ -1,0 +1,115 @@
+"""Problems: one shape, in the reader's language, without a word about what is inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from inference.reasons import InputError, Reason
+from service import errors
+from service.language import negotiate
+
+
+def subclasses(kind: type) -> set[type]:
+    return {each for child in kind.__subclasses__() for each in ({child} | subclasses(child))}
+
+
+def test_every_error_of_the_service_has_a_status() -> None:
+    assert subclasses(errors.ServiceError) <= set(errors.STATUS)
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("kind", sorted(subclasses(errors.ServiceError), key=lambda kind: kind.__name__))
+def test_every_error_of_the_service_has_its_sentences(kind: type[Exception], language: str) -> None:
+    problem = errors.describe(kind(), language, 2**20)
+    assert problem.title
+    assert problem.detail
+    assert problem.remedy
+
+
+def test_an_input_error_says_which_picture_what_is_wrong_and_what_to_do() -> None:
+    error = InputError(Reason("animated", {"frames": 3}), "after")
+    problem = errors.describe(error, "en", 2**20)
+    assert problem.type == "urn:jingdi:problem:animated"
+    assert (problem.status, problem.code, problem.side) == (422, "animated", "after")
+    assert problem.detail == "After: The file holds 3 pictures, not one."
+    assert problem.remedy == "Save the one frame you mean as JPEG or PNG."
+
+
+def test_words_among_the_figures_of_a_reason_are_translated() -> None:
+    assert Reason("too_dark", {"side": "before"}).say("zh").startswith("整治前")
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        (None, "zh"),
+        ("", "zh"),
+        ("fr-FR, *", "zh"),
+        ("en", "en"),
+        ("en-GB,en;q=0.9", "en"),
+        ("fr, en;q=0.3", "en"),
+        ("zh-Hant-TW, en;q=0.9", "zh"),
+        ("zh;q=0.2, en;q=0.8", "en"),
+        ("en;q=0", "zh"),
+        ("en;q=x, ;;,", "zh"),
+    ],
+)
+def test_the_language_is_what_the_reader_prefers_and_chinese_otherwise(header: str | None, language: str) -> None:
+    assert negotiate(header, ("zh", "en")) == language
+
+
+def test_problems_are_chinese_unless_asked_for_english(service: Any) -> None:
+    chinese = service.client.get("/api/v1/pairs/x")
+    english = service.client.get("/api/v1/pairs/x", headers={"Accept-Language": "en"})
+    assert (chinese.json()["title"], english.json()["title"]) == ("没有这次比对", "No such comparison")
+    assert chinese.json()["code"] == english.json()["code"] == "pair_not_found"
+    assert english.headers["content-language"] == "en"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/api/v1/nothing", 404, "not_found"),
+        ("PUT", "/api/v1/pairs", 405, "method_not_allowed"),
+        ("GET", "/api/v1/pairs?limit=0", 422, "invalid"),
+        ("GET", "/api/v1/pairs?offset=99999999999999999999", 422, "invalid"),
+        ("GET", "/static/nothing.css", 404, "not_found"),
+    ],
+)
+def test_whatever_is_wrong_comes_as_problem_details(
+    service: Any, method: str, path: str, status: int, code: str
+) -> None:
+    response = service.client.request(method, path)
+    problem = response.json()
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.status_code, problem["status"], problem["code"]) == (status, status, code)
+
+
+def test_a_wrong_method_is_told_the_right_ones(service: Any) -> None:
+    assert "GET" in service.client.put("/api/v1/pairs/x").headers["allow"]
+
+
+def test_an_accident_is_a_plain_500_and_goes_to_the_log(
+    service: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("the password is swordfish")
+
+    monkeypatch.setattr("service.database.Pairs.recent", fail)
+    response = service.client.get("/api/v1/pairs")
+    assert (response.status_code, response.json()["code"]) == (500, "internal")
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "content-security-policy" in response.headers
+    assert "swordfish" not in response.text
+    assert "swordfish" in caplog.text
+
+
+def test_a_person_gets_a_page_and_a_program_gets_problem_details(service: Any) -> None:
+    page = service.client.get("/pairs/x", headers={"Accept": "text/html"})
+    assert page.status_code == 404
+    assert page.headers["content-type"].startswith("text/html")
+    assert "没有这次比对" in page.text
+    api = service.client.get("/api/v1/pairs/x", headers={"Accept": "text/html"})
+    assert api.headers["content-type"] == "application/problem+json"

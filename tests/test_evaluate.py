@@ -1,0 +1,220 @@
+"""Calibration and tables on predictions whose right answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from datasets.labelled import IGNORE, LabelledPair, read_set
+from training.evaluate import (
+    OUTPUTS,
+    Prediction,
+    area_error_px,
+    best_threshold,
+    predict_validation,
+    reliability,
+    rescaled,
+    swapped,
+    table,
+    temperature,
+)
+
+HALF = dict.fromkeys(OUTPUTS, 0.5)
+
+
+def pair(change: NDArray[np.uint8], structure: NDArray[np.uint8] | None = None, source: str = "ida") -> LabelledPair:
+    structure = np.zeros_like(change) if structure is None else structure
+    image = np.zeros((*change.shape, 3), dtype=np.uint8)
+    return LabelledPair(source, "scene", image, image, structure, structure, change, 0.5)
+
+
+def predicted(probability: NDArray[Any], change: NDArray[np.uint8]) -> Prediction:
+    """The same probability for all three outputs."""
+    return Prediction(pair(change, change), np.repeat(probability[None], 3, axis=0).astype(np.float32))
+
+
+def square(top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[top : top + height, left : left + width] = 1
+    return mask
+
+
+def scaled(factor: float) -> Prediction:
+    """Labels drawn from logits that are then told `factor` times too boldly."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 2, (512, 512))
+    truth = (rng.random(z.shape) < 1 / (1 + np.exp(-z))).astype(np.uint8)
+    return predicted(1 / (1 + np.exp(-factor * z)), truth)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize("output", ["structure_before", "change"])
+def test_the_temperature_undoes_a_known_exaggeration(factor: float, output: str) -> None:
+    assert temperature([scaled(factor)], output) == pytest.approx(factor, rel=0.06)
+
+
+def test_ignored_pixels_have_no_say_in_the_temperature() -> None:
+    bold = scaled(2.0)
+    change = bold.pair.change.copy()
+    change[:200] = IGNORE
+    wild = bold.probabilities.copy()
+    wild[:, :200] = 1 - wild[:, :200]
+    assert temperature([Prediction(pair(change), wild)], "change") == pytest.approx(2.0, rel=0.06)
+
+
+def test_layers_known_only_at_change_have_no_say_in_the_temperature() -> None:
+    levir = np.where(scaled(1.0).pair.change == 1, 1, IGNORE).astype(np.uint8)
+    nonsense = Prediction(pair(levir, levir, "levir_cd"), np.full((3, 512, 512), 0.01, dtype=np.float32))
+    assert temperature([scaled(2.0), nonsense], "structure_before") == pytest.approx(2.0, rel=0.06)
+    assert temperature([nonsense], "structure_before") == 1.0
+
+
+def test_temperatures_of_one_change_nothing() -> None:
+    bold = scaled(2.0)
+    same = rescaled([bold], dict.fromkeys(OUTPUTS, 1.0))[0]
+    np.testing.assert_allclose(same.probabilities, bold.probabilities, atol=1e-5)
+
+
+def test_each_output_is_rescaled_by_its_own_temperature() -> None:
+    p = np.full((3, 4, 4), 0.9, dtype=np.float32)
+    out = rescaled(
+        [Prediction(pair(np.zeros((4, 4), dtype=np.uint8)), p)],
+        {"structure_before": 1.0, "structure_after": 2.0, "change": 0.5},
+    )[0].probabilities
+    # odds of 9, their root and their square
+    np.testing.assert_allclose(out[:, 0, 0], [9 / 10, 3 / 4, 81 / 82], atol=1e-5)
+
+
+def test_rescaling_by_the_temperature_calibrates() -> None:
+    bold = scaled(3.0)
+    t = temperature([bold], "change")
+    calm = rescaled([bold], dict.fromkeys(OUTPUTS, t))
+    assert reliability([bold], "change").expected_calibration_error > 0.05
+    assert reliability(calm, "change").expected_calibration_error < 0.015
+
+
+def test_reliability_leaves_out_layers_known_only_at_change() -> None:
+    levir = np.where(square(0, 0, 20, 20) == 1, 1, IGNORE).astype(np.uint8)
+    prediction = Prediction(pair(square(0, 0, 20, 20), levir), np.full((3, 64, 64), 0.5, dtype=np.float32))
+    assert reliability([prediction], "structure_before").count.sum() == 0
+    assert reliability([prediction], "change").count.sum() == 64 * 64
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_best_threshold_parts_true_from_false(output: str) -> None:
+    truth = square(0, 0, 30, 30)
+    probability = np.where(truth == 1, 0.62, 0.1)
+    probability[40:, 40:] = 0.57  # wrong, and nearly as sure
+    assert best_threshold([predicted(probability, truth)], output) == pytest.approx(0.6)
+
+
+def test_the_best_threshold_weighs_all_sets_together() -> None:
+    large = predicted(np.where(square(0, 0, 40, 40) == 1, 0.4, 0.1), square(0, 0, 40, 40))
+    small = predicted(np.where(square(0, 0, 2, 40) == 1, 0.45, 0.1), square(0, 0, 2, 2))
+    assert best_threshold([large, small], "change") <= 0.4
+
+
+def test_with_nothing_to_find_the_threshold_stays_in_the_middle() -> None:
+    nothing = np.zeros((64, 64), dtype=np.uint8)
+    assert best_threshold([predicted(np.full((64, 64), 0.3), nothing)], "change") == 0.5
+    assert best_threshold([], "change") == 0.5
+
+
+def test_a_pair_told_backwards_exchanges_everything_but_change(sets: Path) -> None:
+    forwards = read_set(sets, "xbd_mexico", "train")[0]
+    backwards = swapped(forwards)
+    assert backwards.before is forwards.after
+    assert backwards.after is forwards.before
+    assert backwards.structure_before is forwards.structure_after
+    assert backwards.structure_after is forwards.structure_before
+    assert backwards.change is forwards.change
+    assert (backwards.source, backwards.name, backwards.gsd) == (forwards.source, forwards.name, forwards.gsd)
+    assert swapped(backwards) == forwards
+
+
+def test_validation_predicts_held_out_pairs_only_and_says_which(sets: Path) -> None:
+    seen: list[str] = []
+
+    def predict(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.stack([before[..., 0], after[..., 0], after[..., 1]]).astype(np.float32)
+
+    forwards = predict_validation(sets, ["ida", "banepa"], predict, on_pair=seen.append)
+    assert seen == ["ida/AOI1", "banepa/tile_00"]
+    backwards = predict_validation(sets, ["ida"], predict, swap=True)[0]
+    np.testing.assert_array_equal(backwards.probabilities[0], forwards[0].probabilities[1])
+    np.testing.assert_array_equal(backwards.truth("structure_before"), forwards[0].truth("structure_after"))
+
+
+def test_the_table_has_a_row_for_every_output_that_is_labelled() -> None:
+    truth = square(0, 0, 20, 20)
+    rows = table([predicted(truth * 0.9, truth)], HALF)
+    assert set(rows) == {"ida/structure_before", "ida/structure_after", "ida/change"}
+    assert all(row.f1 == 1 for row in rows.values())
+
+
+def test_the_table_leaves_out_structures_known_only_at_change(sets: Path) -> None:
+    predictions = [Prediction(p, np.zeros((3, 96, 96), np.float32)) for p in read_set(sets, "levir_cd", "validation")]
+    assert set(table(predictions, HALF)) == {"levir_cd/change"}
+
+
+def test_a_set_in_which_nothing_changed_tells_false_alarms(sets: Path) -> None:
+    predictions = [Prediction(p, np.ones((3, 128, 128), np.float32)) for p in read_set(sets, "xbd_other", "validation")]
+    row = table(predictions, HALF)["xbd_other/change"]
+    assert row.false_objects_per_km2 == pytest.approx(1 / (128 * 128 / 1e6))
+
+
+def test_the_table_adds_up_the_pairs_of_a_set_and_keeps_sets_apart() -> None:
+    truth = square(0, 0, 20, 20)
+    other = Prediction(pair(truth, truth, "banepa"), np.zeros((3, 64, 64), dtype=np.float32))
+    rows = table([predicted(truth * 0.9, truth), predicted(truth * 0.1, truth), other], HALF)
+    assert rows["ida/change"].recall == 0.5
+    assert rows["banepa/change"].recall == 0
+
+
+def test_each_output_has_a_threshold_of_its_own() -> None:
+    truth = square(0, 0, 20, 20)
+    rows = table([predicted(truth * 0.6, truth)], {**HALF, "change": 0.7})
+    assert rows["ida/structure_before"].recall == 1
+    assert rows["ida/change"].recall == 0
+
+
+def test_the_area_error_is_that_of_the_outline() -> None:
+    # 22 x 20 found of 20 x 20: 40 pixels too many along an outline of 2 x (22 + 20) = 84.
+    found = predicted(square(10, 10, 22, 20) * 0.9, square(10, 10, 20, 20))
+    assert area_error_px([found], 0.5) == pytest.approx(40 / 84, abs=1e-3)
+
+
+def test_area_errors_of_both_signs_do_not_cancel() -> None:
+    over = predicted(square(10, 10, 22, 20) * 0.9, square(10, 10, 20, 20))
+    under = predicted(square(10, 10, 18, 20) * 0.9, square(10, 10, 20, 20))
+    expected = np.sqrt(((40 / 84) ** 2 + (40 / 76) ** 2) / 2)
+    assert area_error_px([over, under], 0.5) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_perfect_outline_has_no_error() -> None:
+    truth = square(10, 10, 20, 20)
+    assert area_error_px([predicted(truth * 0.9, truth)], 0.5) == 0
+
+
+@pytest.mark.parametrize(
+    ("found", "truth"),
+    [
+        (square(10, 10, 20, 40), square(10, 10, 20, 15) | square(10, 35, 20, 15)),  # one found, two true
+        (square(10, 10, 20, 15) | square(10, 35, 20, 15), square(10, 10, 20, 40)),  # two found, one true
+        (square(10, 10, 5, 5), square(10, 10, 20, 20)),  # too small to be an object
+        (square(10, 10, 20, 20), square(40, 40, 20, 20)),  # apart
+    ],
+    ids=["merged", "split", "small", "apart"],
+)
+def test_only_objects_that_match_one_to_one_tell_of_areas(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+    assert area_error_px([predicted(found * 0.9, truth)], 0.5) == 1.0  # what stands in for a measurement
+
+
+def test_ignored_pixels_belong_to_no_area() -> None:
+    truth = square(10, 10, 20, 20)
+    truth[:, 30:] = IGNORE
+    assert area_error_px([predicted(square(10, 10, 20, 50) * 0.9, truth)], 0.5) == 0

@@ -1,0 +1,158 @@
+"""Every documented layout reads, and no validation tile leaks into training."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.labelled import IGNORE, SOURCES, LabelledPair, Split, read_set
+from tests.miniature import LEVIR_TRAIN, LEVIR_VALIDATION, NODATA
+
+
+def names(root: Path, source: str, split: Split) -> list[str]:
+    return [pair.name for pair in read_set(root, source, split)]
+
+
+def both_splits(root: Path, source: str) -> list[LabelledPair]:
+    return read_set(root, source, "train") + read_set(root, source, "validation")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_layout_reads_into_pixels_and_labels_of_one_size(sets: Path, source: str) -> None:
+    pairs = both_splits(sets, source)
+    assert pairs
+    for pair in pairs:
+        height, width = pair.change.shape
+        assert pair.source == source
+        assert pair.gsd > 0
+        for image in (pair.before, pair.after):
+            assert image.shape == (height, width, 3)
+            assert image.dtype == np.uint8
+        for layer in (pair.structure_before, pair.structure_after, pair.change):
+            assert layer.shape == (height, width)
+            assert layer.dtype == np.uint8
+            assert set(np.unique(layer)) <= {0, 1, IGNORE}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_splits_share_nothing_and_leave_nothing_out(sets: Path, source: str) -> None:
+    train, validation = names(sets, source, "train"), names(sets, source, "validation")
+    layer = "image" if (sets / source / "image").exists() else "before"
+    assert not set(train) & set(validation)
+    assert sorted(train + validation) == sorted(path.stem for path in (sets / source / layer).iterdir())
+
+
+def test_levir_validates_on_the_tiles_held_out_by_number(sets: Path) -> None:
+    assert sorted(names(sets, "levir_cd", "validation")) == sorted(LEVIR_VALIDATION)
+    assert sorted(names(sets, "levir_cd", "train")) == sorted(LEVIR_TRAIN)
+
+
+def test_levir_holds_out_10_to_14_and_17_only(tmp_path: Path) -> None:
+    for i in range(1, 35):
+        for layer in ("before", "after", "changed"):
+            path = tmp_path / "levir_cd" / layer / f"test_{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (16, 16)).save(path)
+    held = {f"test_{i}" for i in (10, 11, 12, 13, 14, 17)}
+    assert set(names(tmp_path, "levir_cd", "validation")) == held
+    assert len(names(tmp_path, "levir_cd", "train")) == 34 - 6
+
+
+def test_elsewhere_every_fifth_name_validates(sets: Path) -> None:
+    everything = sorted(path.stem for path in (sets / "xbd_mexico" / "before").iterdir())
+    assert names(sets, "xbd_mexico", "validation") == [everything[0], everything[5]]
+    assert names(sets, "banepa", "validation") == ["tile_00"]
+
+
+def test_levir_structures_are_known_only_where_something_changed(sets: Path) -> None:
+    for pair in read_set(sets, "levir_cd", "train"):
+        changed = pair.change == 1
+        assert changed.any()
+        assert set(np.unique(pair.change)) == {0, 1}
+        assert (pair.structure_before[changed] == 0).all()  # growth: bare before ...
+        assert (pair.structure_after[changed] == 1).all()  # ... built after
+        assert (pair.structure_before[~changed] == IGNORE).all()
+        assert (pair.structure_after[~changed] == IGNORE).all()
+
+
+def test_leaning_roofs_are_not_change(sets: Path) -> None:
+    pair = read_set(sets, "ida", "train")[0]
+    assert (pair.structure_before != pair.structure_after).any()
+    assert not pair.change.any()
+
+
+def test_black_borders_are_ignored_not_called_clear(sets: Path) -> None:
+    pair = read_set(sets, "xbd_mexico", "train")[0]
+    assert (pair.structure_after[:, :NODATA] == IGNORE).all()
+    assert (pair.change[:, :NODATA] == IGNORE).all()
+    assert (pair.structure_before[:, :NODATA] != IGNORE).all()  # the earlier date was seen there
+    inside = slice(NODATA, None)
+    assert (pair.structure_after[:, inside] != IGNORE).all()
+    assert (pair.change[:, inside] == 0).all()
+
+
+def test_black_borders_of_single_dates_are_ignored(sets: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "banepa"
+    shutil.copytree(sets / "banepa", folder)
+    path = folder / "image" / "tile_01.jpg"
+    with Image.open(path) as image:
+        pixels = np.array(image)
+    pixels[:32] = 0
+    Image.fromarray(pixels).save(path, quality=95, subsampling=0)
+    pair = read_set(tmp_path, "banepa", "train")[0]
+    assert (pair.structure_before[:32] == IGNORE).all()
+    assert (pair.structure_before[32:] != IGNORE).all()
+
+
+def test_a_single_date_is_both_dates_of_a_pair_without_change(sets: Path) -> None:
+    pair = read_set(sets, "banepa", "train")[0]
+    assert pair.single_date
+    assert (pair.before == pair.after).all()
+    assert (pair.structure_before == pair.structure_after).all()
+    assert pair.structure_before.any()
+    assert not pair.change.any()
+
+
+def test_pairs_are_read_in_the_order_of_their_names(sets: Path) -> None:
+    read = names(sets, "xbd_mexico", "train")
+    assert read == sorted(read)
+
+
+def test_colours_come_as_rgb(tmp_path: Path) -> None:
+    folder = tmp_path / "dubai_coarse"
+    for name in ("a", "b"):
+        for layer, image in (
+            ("image", Image.new("RGB", (16, 16), (200, 30, 10))),
+            ("structures", Image.new("L", (16, 16))),
+        ):
+            (folder / layer).mkdir(parents=True, exist_ok=True)
+            image.save(folder / layer / f"{name}.png")
+    pixel = read_set(tmp_path, "dubai_coarse", "train")[0].before[0, 0]
+    assert pixel.tolist() == [200, 30, 10]
+
+
+def test_an_unknown_set_is_refused_with_the_known_ones(sets: Path) -> None:
+    with pytest.raises(KeyError, match="levir_cd"):
+        read_set(sets, "levir", "train")
+
+
+@pytest.mark.parametrize("layer", ["before", "after", "changed"])
+def test_a_missing_layer_is_named(sets: Path, tmp_path: Path, layer: str) -> None:
+    shutil.copytree(sets / "levir_cd", tmp_path / "levir_cd", ignore=shutil.ignore_patterns(layer))
+    with pytest.raises(FileNotFoundError, match=rf"levir_cd.{layer} holds no images.*layout"):
+        read_set(tmp_path, "levir_cd", "train")
+
+
+def test_a_scene_missing_from_one_layer_is_named(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "ida", tmp_path / "ida", ignore=shutil.ignore_patterns("structures_after"))
+    shutil.copytree(
+        sets / "ida" / "structures_after",
+        tmp_path / "ida" / "structures_after",
+        ignore=shutil.ignore_patterns("AOI2*"),
+    )
+    with pytest.raises(FileNotFoundError, match=r"structures_after has no AOI2"):
+        read_set(tmp_path, "ida", "train")

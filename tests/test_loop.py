@@ -1,0 +1,171 @@
+"""A run that was interrupted ends, bit for bit, where an uninterrupted one does."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from model.network import ChangeNet
+from tests.miniature import recipe
+from training.loop import CHECKPOINT, learning_rate_factor, load_averaged, train
+
+
+def state(run: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = torch.load(run / CHECKPOINT, weights_only=True)
+    return loaded
+
+
+def assert_equal(a: Any, b: Any, where: str = "checkpoint") -> None:
+    assert type(a) is type(b), where
+    if isinstance(a, Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert list(a) == list(b), where
+        for key in a:
+            assert_equal(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_equal(x, y, f"{where}/{i}")
+    else:
+        assert a == b, where
+
+
+@pytest.fixture(scope="module")
+def straight(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+    """Four steps at one go, and their losses."""
+    run, losses = tmp_path_factory.mktemp("straight"), []
+    train(recipe(), sets, run, on_step=lambda step, loss: losses.append(loss))
+    return run, losses
+
+
+def test_every_step_is_reported_with_its_loss(straight: tuple[Path, list[float]]) -> None:
+    assert len(straight[1]) == 4
+    assert all(math.isfinite(loss) and loss > 0 for loss in straight[1])
+    assert state(straight[0])["step"] == 4
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(
+    straight: tuple[Path, list[float]], sets: Path, tmp_path: Path
+) -> None:
+    steps: list[tuple[int, float]] = []
+    for stop_after in (2, None):
+        train(recipe(), sets, tmp_path, stop_after=stop_after, on_step=lambda step, loss: steps.append((step, loss)))
+        assert len(steps) == (2 if stop_after else 4)
+    assert steps == list(enumerate(straight[1], start=1))
+    assert_equal(state(tmp_path), state(straight[0]))
+
+
+def test_a_run_that_died_between_checkpoints_goes_on_as_if_it_had_not(
+    straight: tuple[Path, list[float]], sets: Path, tmp_path: Path
+) -> None:
+    def die(step: int, loss: float) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), sets, tmp_path, checkpoint_every=2, on_step=die)
+    assert state(tmp_path)["step"] == 2
+    train(recipe(), sets, tmp_path, checkpoint_every=2)
+    assert_equal(state(tmp_path), state(straight[0]))
+
+
+def test_a_finished_or_stopped_run_does_not_train_further(
+    straight: tuple[Path, list[float]], sets: Path, tmp_path: Path
+) -> None:
+    (tmp_path / CHECKPOINT).write_bytes((straight[0] / CHECKPOINT).read_bytes())
+    steps: list[int] = []
+    train(recipe(), sets, tmp_path, on_step=lambda step, loss: steps.append(step))
+    train(recipe(), sets, tmp_path, stop_after=2, on_step=lambda step, loss: steps.append(step))
+    assert steps == []
+
+
+def test_the_checkpoint_of_another_recipe_is_refused(
+    straight: tuple[Path, list[float]], sets: Path, tmp_path: Path
+) -> None:
+    (tmp_path / CHECKPOINT).write_bytes((straight[0] / CHECKPOINT).read_bytes())
+    with pytest.raises(ValueError, match="another recipe"):
+        train(recipe(lr=0.5), sets, tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one_whole(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe(), sets, tmp_path, stop_after=1)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+
+    def full_disk(obj: object, path: Path) -> None:
+        path.write_bytes(b"half a check")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("training.loop.torch.save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        train(recipe(), sets, tmp_path, stop_after=2)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_the_averaged_weights_follow_the_trained_ones(straight: tuple[Path, list[float]]) -> None:
+    saved = state(straight[0])
+    net, average = saved["net"], saved["average"]
+    assert average["n_averaged"] == 4
+    kernel = "change_head.conv.0.weight"
+    assert not torch.equal(net[kernel], average[f"module.{kernel}"])
+    torch.testing.assert_close(net[kernel], average[f"module.{kernel}"], rtol=0, atol=1e-2)
+    statistics = "change_head.conv.1.running_mean"
+    assert bool((average[f"module.{statistics}"] != 0).any())
+    assert not torch.equal(net[statistics], average[f"module.{statistics}"])  # averaged as well, not copied
+
+
+def test_what_is_loaded_is_the_average_in_evaluation_mode(straight: tuple[Path, list[float]]) -> None:
+    net, loaded = load_averaged(straight[0] / CHECKPOINT)
+    assert isinstance(net, ChangeNet)
+    assert loaded == recipe()
+    assert not any(module.training for module in net.modules())
+    average = state(straight[0])["average"]
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, average[f"module.{name}"]), name
+
+
+def test_frozen_stages_keep_their_weights_and_the_rest_learns(straight: tuple[Path, list[float]]) -> None:
+    trained, untouched = state(straight[0])["net"], ChangeNet((8, 8, 8), pretrained=True).state_dict()
+    for name in ("encoder.stem.0.weight", "encoder.blocks.0.0.conv_dw.weight", "encoder.blocks.1.0.conv_pw.weight"):
+        assert torch.equal(trained[name], untouched[name]), name
+    for name in ("encoder.blocks.2.0.conv_pw.weight", "encoder.blocks.4.2.conv_pwl.weight"):
+        assert not torch.equal(trained[name], untouched[name]), name
+
+
+def test_decoder_and_encoder_have_rates_of_their_own(straight: tuple[Path, list[float]]) -> None:
+    used = recipe()
+    factor = learning_rate_factor(used.steps - 1, used)
+    groups = state(straight[0])["optimiser"]["param_groups"]
+    assert {group["peak"] for group in groups if group["params"]} == {used.lr, used.encoder_lr}
+    for group in groups:
+        assert group["lr"] == pytest.approx(group["peak"] * factor)
+    assert {group["weight_decay"] for group in groups} == {used.weight_decay, 0.0}
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
+    long = recipe(steps=200, warmup=0.1)
+    factors = [learning_rate_factor(step, long) for step in range(200)]
+    assert factors[:20] == pytest.approx([(i + 1) / 20 for i in range(20)])
+    assert max(factors) == 1
+    falling = factors[20:]
+    assert falling == sorted(falling, reverse=True)
+    assert falling[90] == pytest.approx(0.505)  # half-way down a cosine
+    assert 0.01 <= falling[-1] < 0.011
+
+
+@pytest.mark.parametrize("warmup", [0.0, 1.0])
+def test_extreme_warm_ups_still_give_rates(warmup: float) -> None:
+    short = recipe(steps=3, warmup=warmup)
+    assert all(0 < learning_rate_factor(step, short) <= 1 for step in range(3))
+
+
+def test_the_recipe_is_kept_with_the_weights(straight: tuple[Path, list[float]]) -> None:
+    assert json.loads(state(straight[0])["recipe"])["sources"] == recipe().sources

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from datasets.labelled import IGNORE
+from model.network import ChangeLogits
+from training.loss import masked_bce_dice, pair_loss
+
+
+def labels(*values: int) -> Tensor:
+    return torch.tensor(values, dtype=torch.uint8).reshape(1, 1, -1)
+
+
+def test_ignored_pixels_get_no_gradient_and_known_ones_do() -> None:
+    logits = torch.zeros(1, 1, 4, requires_grad=True)
+    masked_bce_dice(logits, labels(1, IGNORE, 0, IGNORE)).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert logits.grad[0, 0, 1] == logits.grad[0, 0, 3] == 0
+    assert logits.grad[0, 0, 0] < 0 < logits.grad[0, 0, 2]
+
+
+def test_what_an_ignored_pixel_predicts_does_not_matter() -> None:
+    target = labels(1, IGNORE, 0)
+    losses = [float(masked_bce_dice(torch.tensor([[[2.0, x, -1.0]]]), target)) for x in (-50.0, 50.0)]
+    assert losses[0] == losses[1]
+
+
+def test_a_batch_without_labels_costs_nothing_and_moves_nothing() -> None:
+    logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+    parts = ChangeLogits(logits[:, 0:1], logits[:, 1:2], logits[:, 2:3])
+    loss = pair_loss(parts, torch.full((2, 3, 8, 8), IGNORE, dtype=torch.uint8), 0.5)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert bool((logits.grad == 0).all())
+
+
+def test_right_predictions_cost_little_and_wrong_ones_much() -> None:
+    target = (torch.rand(2, 3, 16, 16) > 0.5).to(torch.uint8)
+    confident = target.float() * 24 - 12
+    right, wrong = (
+        pair_loss(ChangeLogits(x[:, 0:1], x[:, 1:2], x[:, 2:3]), target, 0.5).item() for x in (confident, -confident)
+    )
+    assert right < 0.01
+    assert wrong > 5
+
+
+def test_without_positives_only_cross_entropy_is_left() -> None:
+    assert masked_bce_dice(torch.zeros(1, 1, 4), labels(0, 0, 0, IGNORE)).item() == pytest.approx(math.log(2))
+
+
+def test_with_positives_dice_is_added() -> None:
+    # Two known pixels at probability 1/2, one of them positive: dice is (2 * 0.5 + 1) / (1 + 1 + 1).
+    loss = masked_bce_dice(torch.zeros(1, 1, 3), labels(1, 0, IGNORE)).item()
+    assert loss == pytest.approx(math.log(2) + 1 - 2 / 3)
+
+
+def test_each_output_is_held_against_its_own_layer() -> None:
+    target = torch.stack([torch.ones(4, 4), torch.zeros(4, 4), torch.ones(4, 4)]).to(torch.uint8)[None]
+    on, off = torch.full((1, 1, 4, 4), 12.0), torch.full((1, 1, 4, 4), -12.0)
+    assert pair_loss(ChangeLogits(on, off, on), target, 1).item() < 0.01
+    for wrong in (ChangeLogits(off, on, on), ChangeLogits(on, off, off), ChangeLogits(on, on, on)):
+        assert pair_loss(wrong, target, 1).item() > 1
+
+
+def test_the_structure_weight_scales_the_structure_loss_alone() -> None:
+    target = torch.ones(1, 3, 4, 4, dtype=torch.uint8)
+    zeros = torch.zeros(1, 1, 4, 4)
+    whole, half, none = (pair_loss(ChangeLogits(zeros, zeros, zeros), target, w).item() for w in (1.0, 0.5, 0.0))
+    assert whole - half == pytest.approx(half - none)
+    assert none > 0
+    assert whole > half
+
+
+def test_a_date_without_labels_does_not_dilute_the_other() -> None:
+    target = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+    one_date = target.clone()
+    one_date[:, 1] = IGNORE
+    zeros = torch.zeros(1, 1, 4, 4)
+    logits = ChangeLogits(zeros, zeros, zeros)
+    assert pair_loss(logits, one_date, 0.5).item() == pytest.approx(pair_loss(logits, target, 0.5).item())

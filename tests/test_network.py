@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.network import ChangeLogits, ChangeNet
+from training.loss import pair_loss
+
+
+def randomise_statistics(net: nn.Module) -> None:
+    """Batch statistics as training leaves them, so that evaluation does not run on 0 and 1."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2.0)
+
+
+def pictures(n: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(height)
+    before, after = (
+        torch.randint(0, 256, (n, 3, height, width), generator=generator, dtype=torch.uint8) for _ in range(2)
+    )
+    return before, after
+
+
+@pytest.fixture(scope="module")
+def net() -> ChangeNet:
+    torch.manual_seed(0)
+    net = ChangeNet((16, 16, 24), pretrained=True)
+    randomise_statistics(net)
+    return net.eval()
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@torch.no_grad()
+def test_swapping_the_dates_swaps_structures_and_keeps_change(net: ChangeNet, n: int) -> None:
+    before, after = pictures(n, 64, 96)
+    forwards, backwards = net(before, after), net(after, before)
+    torch.testing.assert_close(backwards.structure_before, forwards.structure_after, rtol=0, atol=1e-6)
+    torch.testing.assert_close(backwards.structure_after, forwards.structure_before, rtol=0, atol=1e-6)
+    torch.testing.assert_close(backwards.change, forwards.change, rtol=0, atol=1e-6)
+    assert (forwards.structure_before - forwards.structure_after).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_each_date_is_read_by_itself_for_its_structures(net: ChangeNet) -> None:
+    before, after = pictures(1, 64, 64)
+    alone, moved = net(before, after), net(before, after.flip(-1))
+    torch.testing.assert_close(moved.structure_before, alone.structure_before, rtol=0, atol=1e-6)
+    assert (moved.structure_after - alone.structure_after).abs().max() > 1e-3
+    assert (moved.change - alone.change).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (256, 256), (304, 192)])
+@torch.no_grad()
+def test_outputs_have_the_size_of_the_input(net: ChangeNet, height: int, width: int) -> None:
+    out = net(*pictures(1, height, width))
+    assert isinstance(out, ChangeLogits)
+    for logits in out:
+        assert (logits.shape, logits.dtype) == ((1, 1, height, width), torch.float32)
+        assert bool(logits.isfinite().all())
+
+
+@torch.no_grad()
+def test_bytes_and_floats_of_the_same_picture_agree(net: ChangeNet) -> None:
+    before, after = pictures(1, 64, 64)
+    for x, y in zip(net(before, after), net(before.float(), after.float()), strict=True):
+        assert torch.equal(x, y)
+
+
+@torch.no_grad()
+def test_pairs_of_a_batch_do_not_see_each_other(net: ChangeNet) -> None:
+    before, after = pictures(3, 64, 64)
+    together = net(before, after)
+    for i in range(3):
+        alone = net(before[i : i + 1], after[i : i + 1])
+        for x, y in zip(together, alone, strict=True):
+            torch.testing.assert_close(x[i : i + 1], y, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_an_untrained_network_expects_the_prior_rates() -> None:
+    torch.manual_seed(0)
+    out = ChangeNet((8, 8, 8)).eval()(*pictures(1, 64, 64))
+    assert torch.sigmoid(out.structure_before).mean() == pytest.approx(0.2, abs=0.1)
+    assert torch.sigmoid(out.change).mean() == pytest.approx(0.05, abs=0.04)
+
+
+@torch.no_grad()
+def test_sub_pixels_start_alike() -> None:
+    torch.manual_seed(0)
+    change = ChangeNet((8, 8, 8)).eval()(*pictures(1, 64, 64)).change[0, 0]
+    cells = change.reshape(16, 4, 16, 4)
+    torch.testing.assert_close(cells, cells[:, :1, :, :1].expand_as(cells), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_the_gradient_reaches_every_trainable_parameter(pretrained: bool) -> None:
+    torch.manual_seed(0)
+    net = ChangeNet((8, 8, 8), pretrained=pretrained).train()
+    labels = (torch.rand(2, 3, 64, 64) > 0.7).to(torch.uint8)
+    pair_loss(net(*pictures(2, 64, 64)), labels, 0.5).backward()  # type: ignore[no-untyped-call]
+    trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    assert len(trainable) > 60
+    assert [name for name, p in trainable.items() if p.grad is None or not bool((p.grad != 0).any())] == []
+    assert all(bool(p.grad.isfinite().all()) for p in net.parameters() if p.grad is not None)
+
+
+def test_a_few_steps_on_one_batch_lower_its_loss() -> None:
+    torch.manual_seed(0)
+    net = ChangeNet((8, 8, 8), pretrained=True).train()
+    before, after = pictures(2, 64, 64)
+    labels = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    labels[:, :, 16:48, 16:48] = 1
+    optimiser = torch.optim.AdamW(net.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(8):
+        loss = pair_loss(net(before, after), labels, 0.5)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]

@@ -1,0 +1,129 @@
+"""The exported file computes what torch does, and the bundled weights are what their manifest says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from inference.model import Model
+from model.network import ChangeNet
+from tests.miniature import Released, blocks, picture
+from training.export import INPUTS, OUTPUTS, TESTED_SIZES
+from training.loop import CHECKPOINT, load_averaged
+
+ROOT = Path(__file__).parents[1]
+WEIGHTS = ROOT / "model" / "weights"
+
+
+def batch(n: int, height: int, width: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(n, 3, height, width) before and after: blocks on soil, differently placed."""
+    rng = np.random.default_rng(height + width)
+    side = max(height, width)
+    before, after = (
+        np.stack([picture(rng, blocks(rng, side, side // 16))[:height, :width].transpose(2, 0, 1) for _ in range(n)])
+        for _ in range(2)
+    )
+    return before, after
+
+
+@pytest.fixture(scope="module")
+def net(released: Released) -> ChangeNet:
+    return load_averaged(released.run / CHECKPOINT)[0]
+
+
+@pytest.fixture(scope="module")
+def session(released: Released) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(released.onnx, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize(
+    ("n", "height", "width"), [(1, size, size) for size in TESTED_SIZES] + [(3, 256, 256), (1, 304, 192)]
+)
+def test_the_exported_file_agrees_with_torch(net: ChangeNet, session: Any, n: int, height: int, width: int) -> None:
+    before, after = batch(n, height, width)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(before), torch.from_numpy(after))
+    found = session.run(list(OUTPUTS), {"before": before, "after": after})
+    for name, ours, theirs in zip(OUTPUTS, found, expected, strict=True):
+        assert ours.shape == (n, 1, height, width)
+        assert ours.dtype == np.float32
+        assert ours.std() > 0.2, f"{name} hardly varies: agreement would mean little"
+        assert np.abs(ours - theirs.numpy()).max() <= 1e-4, name
+
+
+def test_inputs_are_bytes_named_by_their_date_of_any_batch_and_window(session: Any) -> None:
+    assert [i.name for i in session.get_inputs()] == list(INPUTS) == ["before", "after"]
+    assert [o.name for o in session.get_outputs()] == list(OUTPUTS)
+    for entry in session.get_inputs():
+        assert entry.type == "tensor(uint8)"
+        n, channels, height, width = entry.shape
+        assert channels == 3
+        assert all(isinstance(side, str) for side in (n, height, width))
+
+
+@pytest.mark.parametrize(("moved", "structure"), [("before", 0), ("after", 1)])
+def test_each_input_matters_to_its_own_structures_and_to_change(session: Any, moved: str, structure: int) -> None:
+    before, after = batch(1, 256, 256)
+    feeds = {"before": before, "after": after}
+    plain = session.run(list(OUTPUTS), feeds)
+    other = session.run(list(OUTPUTS), feeds | {moved: np.ascontiguousarray(feeds[moved][..., ::-1])})
+    assert np.abs(other[structure] - plain[structure]).max() > 0.2
+    assert np.abs(other[2] - plain[2]).max() > 0.2
+    np.testing.assert_allclose(other[1 - structure], plain[1 - structure], atol=1e-5)
+
+
+def test_the_exported_file_is_symmetric_in_time(session: Any) -> None:
+    before, after = batch(2, 256, 256)
+    forwards = session.run(list(OUTPUTS), {"before": before, "after": after})
+    backwards = session.run(list(OUTPUTS), {"before": after, "after": before})
+    for x, y in zip(forwards, (backwards[1], backwards[0], backwards[2]), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-5)
+
+
+def test_nothing_half_written_is_left_beside_the_file(released: Released) -> None:
+    assert sorted(path.name for path in released.onnx.parent.iterdir()) == ["overhead.json", "overhead.onnx"]
+
+
+def test_bundled_weights_are_those_of_their_manifest_and_small() -> None:
+    manifest = json.loads((WEIGHTS / "overhead.json").read_text("utf-8"))
+    content = (WEIGHTS / "overhead.onnx").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == manifest["sha256"]
+    assert len(content) <= 20 * 2**20
+    assert manifest["domain"] == "overhead"
+    assert manifest["input"]["names"] == ["before", "after"]
+    assert manifest["output"]["names"] == list(OUTPUTS)
+
+
+def test_bundled_weights_calibrate_both_dates_alike() -> None:
+    contract = Model.load().contract
+    assert contract.temperature["structure_before"] == contract.temperature["structure_after"]
+    assert contract.threshold["structure_before"] == contract.threshold["structure_after"]
+
+
+def test_bundled_weights_are_symmetric_in_time() -> None:
+    model = Model.load(threads=1)
+    before, after = batch(1, 256, 256)
+    forwards, backwards = model.probabilities(before, after)[0], model.probabilities(after, before)[0]
+    np.testing.assert_allclose(backwards[[1, 0, 2]], forwards, atol=1e-5)
+    assert np.abs(forwards[0] - forwards[1]).max() > 0.05
+
+
+def test_scoring_needs_no_torch() -> None:
+    modules = [
+        f"inference.{path.stem}" for path in sorted((ROOT / "inference").glob("*.py")) if path.stem != "__init__"
+    ]
+    imports = ", ".join([*modules, "datasets.raster", "datasets.labelled", "training.evaluate", "service.release"])
+    code = f"import sys, {imports}; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
