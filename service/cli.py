@@ -194,7 +194,12 @@ def evaluate(
     table = Table("set/output", "F1", "IoU", "object recall", "object precision", "false/km²", "objects", "km²")
     for name, row in rows.items():
         keys = ("f1", "iou", "object_recall", "object_precision", "false_objects_per_km2")
-        table.add_row(name, *(f"{row[k]:.3f}" for k in keys), str(row["objects"]), f"{row['area_km2']:.2f}")
+        table.add_row(
+            name,
+            *("–" if row[k] is None else f"{row[k]:.3f}" for k in keys),
+            str(row["objects"]),
+            f"{row['area_km2']:.2f}",
+        )
     out.print(table)
 
 

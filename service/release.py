@@ -41,9 +41,9 @@ def _sources(data: Path) -> list[str]:
     return [s for s in SOURCES if (data / s).is_dir() and s != "dubai_coarse"]  # its labels are coarse
 
 
-def measure(model: Model, data: Path) -> dict[str, dict[str, float]]:
+def measure(model: Model, data: Path) -> dict[str, dict[str, float | None]]:
     """Figures of released weights on every validation split below `data`, told forwards and backwards."""
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, float | None]] = {}
     for suffix, swap in (("", False), (" (swapped)", True)):
         predictions = predict_validation(data, _sources(data), _predictor(model), swap=swap)
         scores = table(predictions, model.contract.threshold)

@@ -7,6 +7,7 @@ label is `IGNORE` count for nothing, on either side.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import cv2
@@ -70,19 +71,12 @@ class Scores:
     def false_objects_per_km2(self) -> float:
         return _ratio(self.predicted - self.right, self.area_km2)
 
-    def as_dict(self) -> dict[str, float]:
-        """Rounded figures, for manifests and tables."""
-        names = (
-            "f1",
-            "iou",
-            "precision",
-            "recall",
-            "object_recall",
-            "object_precision",
-            "false_objects_per_km2",
-        )
-        rates = {name: round(getattr(self, name), 4) for name in names}
-        return {**rates, "objects": self.objects, "area_km2": round(self.area_km2, 4)}
+    def as_dict(self) -> dict[str, float | None]:
+        """Rounded figures, for manifests and tables. None where there is nothing to measure: JSON has no NaN."""
+        names = ("f1", "iou", "precision", "recall", "object_recall", "object_precision", "false_objects_per_km2")
+        rates = {name: getattr(self, name) for name in names}
+        known = {name: None if math.isnan(rate) else round(rate, 4) for name, rate in rates.items()}
+        return {**known, "objects": self.objects, "area_km2": round(self.area_km2, 4)}
 
 
 def _ratio(part: float, whole: float) -> float:
