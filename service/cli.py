@@ -6,14 +6,18 @@ Exit codes of `score`: 0 nothing found, 1 findings, 2 usage or unusable input, 3
 from __future__ import annotations
 
 import json
+import math
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from inference.reasons import Reason
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,7 +69,10 @@ def score(
         task = bar.add_task("load", total=1.0)
         model = Model.load()
         assessment = assess(
-            *rasters, model, progress=lambda stage, share: bar.update(task, description=stage, completed=share)
+            rasters[0],
+            rasters[1],
+            model,
+            progress=lambda stage, share: bar.update(task, description=stage, completed=share),
         )
     result = report(assessment)
     if geojson:
@@ -75,48 +82,34 @@ def score(
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
-        _print_report(result, [(r.say(language), r.remedy(language)) for r in assessment.verdict.reasons], language)
+        _print_report(result, assessment.verdict.reasons, language)
     if assessment.verdict.kind is VerdictKind.NOT_COMPARABLE:
         raise typer.Exit(ABSTAINED)
     raise typer.Exit(FINDINGS if assessment.findings else NOTHING_FOUND)
 
 
-_WORDS = {
-    "zh": {
-        "new": "疑似新增", "remaining": "疑似未拆", "removed": "疑似已拆", "clear": "未发现建筑物",
-        "not_comparable": "无法比较", "kind": "类别", "probability": "把握", "area": "面积", "where": "位置",
-        "observed": "两期均可见", "decide": "以上均为疑似线索，由具名人员判定。",
-    },
-    "en": {
-        "new": "suspected new", "remaining": "suspected remaining", "removed": "suspected removed",
-        "clear": "no structures seen", "not_comparable": "not comparable", "kind": "kind",
-        "probability": "probability", "area": "area", "where": "where", "observed": "seen at both dates",
-        "decide": "These are suspected leads; a named person decides.",
-    },
-}  # fmt: skip
+def _print_report(result: dict[str, Any], reasons: tuple[Reason, ...], language: str) -> None:
+    from service.language import say, word
 
-
-def _print_report(result: dict[str, Any], reasons: list[tuple[str, str]], language: str) -> None:
-    words, verdict = _WORDS[language], result["verdict"]
-    style = {"new": "bold red", "remaining": "bold yellow", "clear": "bold green"}.get(verdict["kind"], "bold")
-    out.print(f"[{style}]{words[verdict['kind']]}[/]  {words['observed']} {verdict['observed_share']:.0%}")
-    for sentence, remedy in reasons:
-        out.print(f"  {sentence} {remedy}")
+    kind, observed = result["verdict"]["kind"], result["verdict"]["observed_share"]
+    style = {"new": "bold red", "remaining": "bold yellow", "clear": "bold green"}.get(kind, "bold")
+    shown = say(language, "result.observed", share=f"{math.floor(observed * 1000) / 10:g}%")
+    out.print(f"[{style}]{say(language, f'verdict.{kind}.title')}[/]  {shown}")
+    for reason in reasons:
+        out.print(f"  {reason.say(language)} {reason.remedy(language)}")
     if not result["findings"]:
         return
-    table = Table("#", words["kind"], words["area"], words["probability"], words["where"])
+    table = Table("#", "", say(language, "result.area"), say(language, "result.probability"), "lon, lat / x, y")
     for finding in result["findings"]:
-        area = f"{finding['area_px']:.0f} px"
+        area = say(language, "unit.px", value=f"{finding['area_px']:.0f}")
         if finding["area_m2"] is not None:
-            area = f"{finding['area_m2']:.0f} ± {finding['area_error_m2']:.0f} m²"
+            area = say(language, "unit.m2", value=f"{finding['area_m2']:.0f} ± {finding['area_error_m2']:.0f}")
         xs, ys = zip(*finding["polygon_px"][0], strict=True)
         where = finding["centroid_lonlat"] or [round(sum(xs) / len(xs)), round(sum(ys) / len(ys))]
-        table.add_row(
-            str(finding["id"]), words[finding["kind"]], area, f"{finding['probability']:.0%}",
-            ", ".join(str(v) for v in where),
-        )  # fmt: skip
+        name, probability = word(language, finding["kind"]), f"{finding['probability']:.0%}"
+        table.add_row(str(finding["id"]), name, area, probability, ", ".join(str(v) for v in where))
     out.print(table)
-    out.print(words["decide"])
+    out.print(say(language, "result.decides"))
 
 
 @app.command()
