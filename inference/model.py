@@ -41,6 +41,8 @@ class Contract:
     gsd_range_m: tuple[float, float]
     temperature: dict[str, float]
     threshold: dict[str, float]
+    change_peak: float
+    """A changed patch counts only where its probability reaches this (see model.decision)."""
     area_error_px: float
     """Standard error of a finding's area per pixel of its outline, pixels."""
 
@@ -69,6 +71,7 @@ class Model:
                 gsd_range_m=(float(facts["input"]["gsd_range_m"][0]), float(facts["input"]["gsd_range_m"][1])),
                 temperature={k: float(facts["calibration"]["temperature"][k]) for k in OUTPUTS},
                 threshold={k: float(facts["calibration"]["threshold"][k]) for k in OUTPUTS},
+                change_peak=float(facts["calibration"]["change_peak"]),
                 area_error_px=float(facts["calibration"]["area_error_px"]),
             )
         except OSError as error:

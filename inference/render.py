@@ -16,6 +16,8 @@ COLOURS: dict[Kind, tuple[int, int, int]] = {
 }
 """RGB, told apart by people with any kind of colour vision (Okabe & Ito palette)."""
 
+_SHIFT = 4
+
 
 def overlay(assessment: Assessment) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB: the later picture with every finding outlined and tinted.
@@ -28,18 +30,19 @@ def overlay(assessment: Assessment) -> NDArray[np.uint8]:
     picture = assessment.pair.after.pixels
     tint = picture.copy()
     for finding in assessment.findings:
-        cv2.fillPoly(tint, _contours(finding.polygon), COLOURS[finding.kind])
+        cv2.fillPoly(tint, _contours(finding.polygon), COLOURS[finding.kind], shift=_SHIFT)
     canvas = cv2.addWeighted(tint, 0.3, picture, 0.7, 0.0)
-    thickness = max(1, round(max(canvas.shape) / 700))
+    thickness = 2 * max(1, round(max(picture.shape) / 1400))  # half of it on either side
     for finding in assessment.findings:
-        cv2.polylines(canvas, _contours(finding.polygon), True, COLOURS[finding.kind], thickness, lineType=cv2.LINE_AA)
+        contours, colour = _contours(finding.polygon), COLOURS[finding.kind]
+        cv2.polylines(canvas, contours, True, colour, thickness, lineType=cv2.LINE_AA, shift=_SHIFT)
     return np.asarray(canvas, dtype=np.uint8)
 
 
 def _contours(polygon: Polygon) -> list[NDArray[np.int32]]:
-    """Rings as OpenCV wants them; the corner coordinates of pixels become their centres."""
+    """Rings as OpenCV wants them: counted from the centre of the first pixel, in fractions of `_SHIFT` bits."""
     rings = (polygon.exterior, *polygon.interiors)
-    return [np.rint(np.asarray(ring.coords)[:, :2] - 0.5).astype(np.int32) for ring in rings]
+    return [np.rint((np.asarray(ring.coords)[:, :2] - 0.5) * 2**_SHIFT).astype(np.int32) for ring in rings]
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

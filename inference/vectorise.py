@@ -17,6 +17,7 @@ from shapely.geometry import Polygon, shape
 from inference.findings import Finding, Kind, Layers
 from inference.model import Contract
 from inference.pair import Pair
+from model.decision import hysteresis
 
 MIN_FINDING_PX = 40
 """Smaller patches are not reported; the same bound as in the evaluation."""
@@ -47,7 +48,7 @@ def classify(layers: Layers, observed: Mask, contract: Contract) -> KindMasks:
     patch, not for each pixel, unless both directions have a considerable share of it.
     """
     t = contract.threshold
-    change = (layers.change >= t["change"]) & observed
+    change = hysteresis(layers.change, t["change"], contract.change_peak) & observed
     grows = layers.structure_after >= layers.structure_before
     count, labels = cv2.connectedComponents(change.astype(np.uint8), connectivity=8)
     size = np.bincount(labels.ravel(), minlength=count)

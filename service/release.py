@@ -18,6 +18,7 @@ from training.evaluate import (
     OUTPUTS,
     Predict,
     area_error_px,
+    best_peak,
     best_threshold,
     predict_validation,
     reliability,
@@ -46,7 +47,7 @@ def measure(model: Model, data: Path) -> dict[str, dict[str, float | None]]:
     rows: dict[str, dict[str, float | None]] = {}
     for suffix, swap in (("", False), (" (swapped)", True)):
         predictions = predict_validation(data, _sources(data), _predictor(model), swap=swap)
-        scores = table(predictions, model.contract.threshold)
+        scores = table(predictions, model.contract.threshold, model.contract.change_peak)
         rows |= {name + suffix: s.as_dict() for name, s in scores.items()}
     return rows
 
@@ -68,7 +69,8 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
         "sha256": export_onnx(net, onnx), "gsd_range": GSD_RANGE_M,
     }  # fmt: skip
     plain = dict.fromkeys(OUTPUTS, 1.0)
-    write_manifest(manifest, **facts, threshold=dict.fromkeys(OUTPUTS, 0.5), temperature=plain, area_error_px=1.0)
+    half = dict.fromkeys(OUTPUTS, 0.5)
+    write_manifest(manifest, **facts, threshold=half, temperature=plain, change_peak=0.5, area_error_px=1.0)
     raw = predict_validation(data, _sources(data), _predictor(Model(onnx, manifest)))
     temperatures = {output: temperature(raw, output) for output in OUTPUTS}
     # Both dates are read by one head: they get one temperature and one threshold, or symmetry would be lost.
@@ -78,6 +80,7 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
     thresholds["structure_after"] = thresholds["structure_before"]
     facts |= {
         "threshold": thresholds, "temperature": temperatures,
+        "change_peak": best_peak(calibrated, thresholds["change"]),
         "area_error_px": area_error_px(calibrated, thresholds["change"]),
         "calibration_error": {o: round(reliability(calibrated, o).expected_calibration_error, 4) for o in OUTPUTS},
         "recipe": recipe.as_dict(),

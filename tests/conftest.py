@@ -38,6 +38,7 @@ class RedModel:
         gsd_range_m=(0.2, 1.0),
         temperature=dict.fromkeys(OUTPUTS, 1.0),
         threshold=dict.fromkeys(OUTPUTS, 0.5),
+        change_peak=0.5,
         area_error_px=0.5,
     )
 

@@ -37,7 +37,7 @@ def ground(seed: int, height: int = 256, width: int | None = None) -> Pixels:
         smooth = np.asarray(cv2.GaussianBlur(noise, (0, 0), sigma))
         heights += strength * smooth / smooth.std()
     colours = np.array([1.0, 0.95, 0.8], dtype=np.float32)
-    return np.clip(110 + heights[..., None] * colours, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(110 + heights[..., None] * colours, 0, 255), dtype=np.uint8)
 
 
 def built(pixels: Pixels, *blocks: tuple[int, int, int, int], roof: tuple[int, int, int] = (205, 210, 215)) -> Pixels:
@@ -126,6 +126,7 @@ class MagentaModel:
         gsd_range_m=(0.25, 1.2),
         temperature=dict.fromkeys(OUTPUTS, 1.0),
         threshold=dict.fromkeys(OUTPUTS, 0.5),
+        change_peak=0.5,
         area_error_px=0.5,
     )
 

@@ -14,6 +14,7 @@ from training.evaluate import (
     OUTPUTS,
     Prediction,
     area_error_px,
+    best_peak,
     best_threshold,
     predict_validation,
     reliability,
@@ -116,6 +117,31 @@ def test_the_best_threshold_weighs_all_sets_together() -> None:
     large = predicted(np.where(square(0, 0, 40, 40) == 1, 0.4, 0.1), square(0, 0, 40, 40))
     small = predicted(np.where(square(0, 0, 2, 40) == 1, 0.45, 0.1), square(0, 0, 2, 2))
     assert best_threshold([large, small], "change") <= 0.4
+
+
+def test_a_set_without_anything_to_find_has_no_say_in_the_threshold() -> None:
+    truth = square(0, 0, 30, 30)
+    found = predicted(np.where(truth == 1, 0.5, 0.47), truth)
+    nothing = np.zeros((64, 64), dtype=np.uint8)
+    alarm = Prediction(pair(nothing, source="xbd_mexico"), np.full((3, 64, 64), 0.5, dtype=np.float32))
+    assert best_threshold([found, alarm], "change") == pytest.approx(0.5)
+
+
+def test_the_best_peak_drops_false_alarms_and_keeps_what_is_true() -> None:
+    truth = square(0, 0, 20, 20)
+    probability = np.where(truth == 1, 0.85, 0.1)
+    probability[40:60, 40:60] = 0.65
+    peak = best_peak([predicted(probability, truth)], 0.5)
+    assert peak == 0.8
+    rows = table([predicted(probability, truth)], HALF, peak)
+    assert rows["ida/change"].predicted == rows["ida/change"].right == 1
+
+
+def test_a_peak_that_would_lose_true_objects_is_not_taken() -> None:
+    truth = np.maximum(square(0, 0, 20, 20), square(40, 40, 20, 20))
+    probability = np.where(truth == 1, 0.65, 0.1)
+    probability[0:20, 0:20] = 0.99
+    assert best_peak([predicted(probability, truth)], 0.5) == 0.6
 
 
 def test_with_nothing_to_find_the_threshold_stays_in_the_middle() -> None:

@@ -44,9 +44,10 @@ def moved(transform: NDArray[np.float64], width: int = SIDE, height: int = SIDE)
 
 def about_centre(degrees: float, scale: float, width: int = SIDE, height: int = SIDE) -> NDArray[np.float64]:
     """Turned and scaled about the middle of the cut, which stays in the middle."""
-    turn = cv2.getRotationMatrix2D((300 + SIDE / 2, 300 + SIDE / 2), degrees, scale)
-    turn[:, 2] += (width / 2 - 300 - SIDE / 2, height / 2 - 300 - SIDE / 2)
-    return np.vstack([turn, [0, 0, 1]])
+    turn: NDArray[np.float64] = np.eye(3)
+    turn[:2] = cv2.getRotationMatrix2D((300 + SIDE / 2, 300 + SIDE / 2), degrees, scale)
+    turn[:2, 2] += np.array([width / 2 - 300 - SIDE / 2, height / 2 - 300 - SIDE / 2])
+    return turn
 
 
 def marks(picture: Raster) -> NDArray[np.float64]:
@@ -54,8 +55,8 @@ def marks(picture: Raster) -> NDArray[np.float64]:
     r, g, b = picture.pixels.transpose(2, 0, 1).astype(int)
     mask = ((r - g > 90) & (b - g > 90)).astype(np.uint8)
     _, _, stats, centres = cv2.connectedComponentsWithStats(mask)
-    kept = centres[1:][stats[1:, cv2.CC_STAT_AREA] > 30]
-    return kept[kept[:, 0].argsort()]
+    kept = np.asarray(centres[1:][stats[1:, cv2.CC_STAT_AREA] > 30], dtype=np.float64)
+    return np.asarray(kept[kept[:, 0].argsort()])
 
 
 def misfit(pair: Pair) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from inference.tiling import OVERLAP, WINDOW, predict_tiled
 
 SIZES = [(1, 1), (5, 200), (16, 16), (17, 31), (65, 64), (100, 129), (128, 128), (129, 128), (128, 129), (300, 333)]
-SMALL = {"window": 128, "overlap": 32}
+SMALL: dict[str, Any] = {"window": 128, "overlap": 32}
 
 
 def picture(height: int, width: int) -> NDArray[np.uint8]:

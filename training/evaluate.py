@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
+from model.decision import hysteresis
 from training.metrics import MIN_COVER, MIN_OBJECT_PX, Reliability, Scores, score
+
+MAX_RECALL_LOSS = 0.02
+"""Share of the true objects that may be given up for fewer false alarms."""
 
 OUTPUTS = ("structure_before", "structure_after", "change")
 
@@ -64,16 +68,22 @@ def predict_validation(
     return predictions
 
 
-def table(predictions: Sequence[Prediction], threshold: dict[str, float]) -> dict[str, Scores]:
+def table(
+    predictions: Sequence[Prediction], threshold: dict[str, float], change_peak: float = 0.0
+) -> dict[str, Scores]:
     """Scores by `set/output`, for every output of which the set has labels of both classes or, for change,
-    any labels at all (a set in which nothing changed tells false alarms)."""
+    any labels at all (a set in which nothing changed tells false alarms).
+
+    `change_peak` is what a changed patch must reach somewhere to count (model.decision).
+    """
     rows: dict[str, Scores] = {}
     for prediction in predictions:
         for index, output in enumerate(OUTPUTS):
             truth = prediction.truth(output)
             if output != "change" and not _labelled_throughout(truth):
                 continue
-            mask = prediction.probabilities[index] >= threshold[output]
+            peak = change_peak if output == "change" else 0.0
+            mask = hysteresis(prediction.probabilities[index], threshold[output], peak)
             key = f"{prediction.pair.source}/{output}"
             rows[key] = rows.get(key, Scores()) + score(mask, truth, prediction.pair.gsd)
     return rows
@@ -120,22 +130,42 @@ def rescaled(predictions: Sequence[Prediction], temperatures: dict[str, float]) 
 
 
 def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
-    """Probability from which a pixel counts: the one with the highest pixel F1 over all sets together.
+    """Probability from which a pixel counts: the one with the highest pixel F1 over the sets that have something
+    to find; 0.5 where none has.
 
-    0.5 where there is nothing to find, which leaves F1 undefined or 0 throughout.
+    Sets without are left out because no outline can be right in them. They speak through `best_peak`'s choice.
     """
     index = OUTPUTS.index(output)
+    telling = {p.pair.source for p in predictions if (p.truth(output) == 1).any()}
     candidates = np.round(np.arange(0.2, 0.81, 0.05), 2)
     totals = {float(t): Scores() for t in candidates}
     for prediction in predictions:
         truth = prediction.truth(output)
-        if output != "change" and not _labelled_throughout(truth):
+        if prediction.pair.source not in telling or (output != "change" and not _labelled_throughout(truth)):
             continue
         for t in totals:
             totals[t] += score(prediction.probabilities[index] >= t, truth, prediction.pair.gsd)
     if not any(s.tp + s.fn for s in totals.values()):
         return 0.5
     return max(totals, key=lambda t: totals[t].f1)
+
+
+def best_peak(predictions: Sequence[Prediction], threshold: float) -> float:
+    """The highest peak of change (model.decision) that gives up at most `MAX_RECALL_LOSS` of object recall.
+
+    Every false alarm sends a person out, so patches without a clear core are given up as far as few true ones go
+    with them.
+    """
+    best, without = threshold, None
+    for peak in (threshold, 0.6, 0.7, 0.8, 0.9):
+        total = Scores()
+        for prediction in predictions:
+            mask = hysteresis(prediction.probabilities[2], threshold, peak)
+            total += score(mask, prediction.truth("change"), prediction.pair.gsd)
+        without = total.object_recall if without is None else without
+        if peak > best and total.object_recall >= without - MAX_RECALL_LOSS:
+            best = peak
+    return best
 
 
 def reliability(predictions: Sequence[Prediction], output: str) -> Reliability:

@@ -63,7 +63,7 @@ def export_onnx(net: ChangeNet, path: Path) -> str:
 
 def write_manifest(
     path: Path, *, name: str, version: str, domain: str, sha256: str, gsd_range: tuple[float, float],
-    threshold: dict[str, float], temperature: dict[str, float], area_error_px: float, **facts: Any,
+    threshold: dict[str, float], temperature: dict[str, float], change_peak: float, area_error_px: float, **facts: Any,
 ) -> None:  # fmt: skip
     """Write the manifest that `inference.model` reads beside the ONNX file.
 
@@ -71,6 +71,7 @@ def write_manifest(
         gsd_range: metres per pixel the weights were trained on.
         threshold: output -> calibrated probability from which a pixel counts.
         temperature: output -> divisor of its logits (Guo et al., ICML 2017).
+        change_peak: probability that a changed patch must reach somewhere (model.decision).
         area_error_px: standard error of a finding's area per pixel of its outline.
         facts: whatever else is to be kept, such as metrics, data and recipe. NaN becomes null: JSON has no NaN.
     """
@@ -79,7 +80,8 @@ def write_manifest(
         "input": {"names": INPUTS, "layout": "NCHW", "dtype": "uint8", "channels": "RGB", "multiple_of": STRIDE,
                   "tested_sizes": TESTED_SIZES, "gsd_range_m": gsd_range},
         "output": {"names": OUTPUTS, "layout": "NCHW", "dtype": "float32", "meaning": "logits"},
-        "calibration": {"temperature": temperature, "threshold": threshold, "area_error_px": area_error_px},
+        "calibration": {"temperature": temperature, "threshold": threshold, "change_peak": change_peak,
+                        "area_error_px": area_error_px},
         **facts,
     }  # fmt: skip
     text = json.dumps(_null_for_nan(manifest), indent=2, ensure_ascii=False, allow_nan=False)
