@@ -9,10 +9,11 @@ import json
 import math
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
@@ -48,26 +49,33 @@ def score(
     from inference.assess import assess
     from inference.decode import read_raster
     from inference.findings import VerdictKind
-    from inference.model import Model
+    from inference.model import Model, ModelError
     from inference.reasons import LANGUAGES, InputError
     from inference.render import encode_png
     from inference.render import overlay as draw
     from inference.report import feature_collection, report
+    from service.language import word
 
     if language not in LANGUAGES:
         raise typer.BadParameter(f"one of {', '.join(LANGUAGES)}", param_hint="--language")
+    if gsd is not None and not (math.isfinite(gsd) and gsd > 0):
+        raise typer.BadParameter("metres per pixel, more than 0", param_hint="--gsd")
     rasters = []
     for side, path in (("before", before), ("after", after)):
         try:
             rasters.append(read_raster(path, gsd=gsd))
         except InputError as error:
             reason = error.reason
-            err.print(f"[red]{side}[/] {path}: {reason.say(language)} {reason.remedy(language)} ({reason.code})")
-            raise typer.Exit(USAGE) from None
+            _fail(f"{word(language, side)} {path}: {reason.say(language)} {reason.remedy(language)} ({reason.code})")
+        except OSError as error:
+            _fail(f"{word(language, side)} {path}: {error.strerror or error}")
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("load", total=1.0)
-        model = Model.load()
+        try:
+            model = Model.load()
+        except ModelError as error:
+            _fail(str(error))
         assessment = assess(
             rasters[0],
             rasters[1],
@@ -75,10 +83,15 @@ def score(
             progress=lambda stage, share: bar.update(task, description=stage, completed=share),
         )
     result = report(assessment)
-    if geojson:
-        geojson.write_text(json.dumps(feature_collection(assessment), ensure_ascii=False), "utf-8")
-    if overlay and assessment.pair:
-        overlay.write_bytes(encode_png(draw(assessment)))
+    try:
+        if geojson:
+            geojson.write_text(json.dumps(feature_collection(assessment), ensure_ascii=False), "utf-8")
+        if overlay and assessment.pair:
+            overlay.write_bytes(encode_png(draw(assessment)))
+        elif overlay:
+            err.print(f"{escape(str(overlay))}: not written, the pictures could not be laid on one grid")
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror or error}")
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
@@ -86,6 +99,12 @@ def score(
     if assessment.verdict.kind is VerdictKind.NOT_COMPARABLE:
         raise typer.Exit(ABSTAINED)
     raise typer.Exit(FINDINGS if assessment.findings else NOTHING_FOUND)
+
+
+def _fail(message: str) -> NoReturn:
+    """Say what is wrong and leave with the code of unusable input, which no script can take for a finding."""
+    err.print(f"[red]error[/] {escape(message)}")
+    raise typer.Exit(USAGE)
 
 
 def _print_report(result: dict[str, Any], reasons: tuple[Reason, ...], language: str) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from datasets.district import generate
-from inference.model import Model
+from inference.model import Model, ModelError
 from service.cli import ABSTAINED, FINDINGS, NOTHING_FOUND, USAGE, app
 from tests.imagery import MAGENTA, MagentaModel, Pixels, built, encoded, geotiff, ground, relit
 
@@ -138,7 +138,7 @@ def test_an_unreadable_file_is_named_with_cause_and_code(
 def test_a_resolution_that_makes_no_sense_is_refused(score: Score, files: dict[str, Path]) -> None:
     result = score(files["bare.png"], files["later_bare.png"], "--gsd", "-1")
     assert result.exit_code == USAGE
-    assert "bad_gsd" in plain(result.stderr)
+    assert "--gsd" in plain(result.stderr)
 
 
 def test_an_abstention_says_why_and_what_to_do(score: Score, files: dict[str, Path]) -> None:
@@ -266,3 +266,33 @@ def test_no_color_is_respected(tmp_path: Path) -> None:
     assert "empty_file" in result.stderr
     assert not COLOUR.search(result.stderr)
     assert result.stdout == ""
+
+
+def test_weights_that_cannot_be_loaded_are_not_taken_for_a_finding(
+    score: Score, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(cls: type[Model]) -> Model:
+        raise ModelError("the weights are [damaged]")
+
+    monkeypatch.setattr(Model, "load", classmethod(fail))
+    result = score(files["bare.png"], files["later_bare.png"])
+    assert result.exit_code == USAGE
+    assert "[damaged]" in plain(result.stderr)
+
+
+def test_an_overlay_that_cannot_be_written_is_not_taken_for_a_finding(
+    score: Score, files: dict[str, Path], tmp_path: Path
+) -> None:
+    result = score(files["bare.png"], files["later_bare.png"], "--overlay", tmp_path / "missing" / "out.png")
+    assert result.exit_code == USAGE
+    assert "out.png" in plain(result.stderr)
+
+
+def test_an_overlay_of_a_refused_pair_is_said_to_be_missing(
+    score: Score, files: dict[str, Path], tmp_path: Path
+) -> None:
+    target = tmp_path / "out.png"
+    result = score(files["bare.png"], files["elsewhere.png"], "--overlay", target)
+    assert result.exit_code == ABSTAINED
+    assert not target.exists()
+    assert "out.png" in plain(result.stderr)
