@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def test_the_figures_of_the_manifest_can_be_measured_again(
     for name, row in rows.items():
         for key, value in row.items():
             kept = manifest["metrics"][name][key]
-                assert value is None if kept is None else value == pytest.approx(kept, abs=1e-3), (name, key)
+            assert value is None if kept is None else value == pytest.approx(kept, abs=1e-3), (name, key)
 
 
 def test_a_release_on_pairs_without_structure_labels_keeps_the_defaults(
