@@ -59,7 +59,7 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
         Path of the manifest; the ONNX file lies beside it.
     """
     from training.export import export_onnx, write_manifest
-    from training.loop import CHECKPOINT, load_averaged
+    from training.loop import CHECKPOINT, load_averaged, strip
 
     net, recipe = load_averaged(run / CHECKPOINT)
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +68,7 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
         "name": f"jingdi-{recipe.domain}", "version": version, "domain": recipe.domain,
         "sha256": export_onnx(net, onnx), "gsd_range": GSD_RANGE_M,
     }  # fmt: skip
+    strip(run / CHECKPOINT, onnx.with_suffix(".pt"))
     plain = dict.fromkeys(OUTPUTS, 1.0)
     half = dict.fromkeys(OUTPUTS, 0.5)
     write_manifest(manifest, **facts, threshold=half, temperature=plain, change_peak=0.5, area_error_px=1.0)

@@ -169,3 +169,20 @@ def test_extreme_warm_ups_still_give_rates(warmup: float) -> None:
 
 def test_the_recipe_is_kept_with_the_weights(straight: tuple[Path, list[float]]) -> None:
     assert json.loads(state(straight[0])["recipe"])["sources"] == recipe().sources
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+def test_a_run_can_start_from_the_weights_of_another(
+    straight: tuple[Path, list[float]], sets: Path, tmp_path: Path, stripped: bool
+) -> None:
+    start = straight[0] / CHECKPOINT
+    if stripped:  # as released: averaged weights only
+        start = tmp_path / "released.pt"
+        strip(straight[0] / CHECKPOINT, start)
+    still = recipe(steps=1, lr=1e-12, encoder_lr=1e-12, weight_decay=0.0)
+    train(still, sets, tmp_path / "run", start=start)
+    known = state(straight[0])
+    for name, value in state(tmp_path / "run")["net"].items():
+        if name.endswith("weight"):
+            before = known["average"][f"module.{name}"] if stripped else known["net"][name]
+            assert torch.allclose(value, before, atol=1e-6), name

@@ -93,7 +93,11 @@ def test_the_exported_file_is_symmetric_in_time(session: Any) -> None:
 
 
 def test_nothing_half_written_is_left_beside_the_file(released: Released) -> None:
-    assert sorted(path.name for path in released.onnx.parent.iterdir()) == ["overhead.json", "overhead.onnx"]
+    assert sorted(path.name for path in released.onnx.parent.iterdir()) == [
+        "overhead.json",
+        "overhead.onnx",
+        "overhead.pt",
+    ]
 
 
 def test_bundled_weights_are_those_of_their_manifest_and_small() -> None:
@@ -104,6 +108,17 @@ def test_bundled_weights_are_those_of_their_manifest_and_small() -> None:
     assert manifest["domain"] == "overhead"
     assert manifest["input"]["names"] == ["before", "after"]
     assert manifest["output"]["names"] == list(OUTPUTS)
+
+
+@pytest.mark.parametrize("size", TESTED_SIZES)
+def test_bundled_weights_agree_with_the_checkpoint_beside_them(size: int) -> None:
+    net, _ = load_averaged(WEIGHTS / "overhead.pt")
+    before, after = batch(1, size, size)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(before), torch.from_numpy(after))
+    for name, ours, theirs in zip(OUTPUTS, Model.load(threads=1).logits(before, after), expected, strict=True):
+        worst = float(np.abs(ours - theirs.numpy()).max())
+        assert worst <= 1e-4, (name, worst)
 
 
 def test_bundled_weights_calibrate_both_dates_alike() -> None:

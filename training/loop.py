@@ -100,8 +100,9 @@ def train(
         log.info("resuming at step %d", step)
     elif start is not None:
         state = torch.load(start, map_location="cpu", weights_only=True)
-        net.load_state_dict(state["net"])
         average.load_state_dict(state["average"])
+        # Released checkpoints carry the averaged weights only.
+        net.load_state_dict(state["net"] if "net" in state else average.module.state_dict())
 
     def save() -> None:
         state = {"recipe": json.dumps(recipe.as_dict()), "net": net.state_dict(), "step": step,
@@ -135,6 +136,12 @@ def train(
         if step % checkpoint_every == 0 or step == last:
             save()
     return cast("ChangeNet", average.module)
+
+
+def strip(checkpoint: Path, target: Path) -> None:
+    """Keep of a checkpoint what a release and a later `start` need: the averaged weights and the recipe."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    torch.save({"recipe": state["recipe"], "average": state["average"]}, target)
 
 
 def load_averaged(checkpoint: Path) -> tuple[ChangeNet, Recipe]:
