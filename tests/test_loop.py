@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.network import ChangeNet
 from tests.miniature import recipe
-from training.loop import CHECKPOINT, learning_rate_factor, load_averaged, train
+from training.loop import CHECKPOINT, learning_rate_factor, load_averaged, strip, train
 
 
 def state(run: Path) -> dict[str, Any]:
