@@ -173,6 +173,22 @@ def train(
 
 
 @app.command()
+def samples(
+    recipe: PictureArgument,
+    data: DataOption,
+    to: Annotated[Path, typer.Option(help="PNG to write.")],
+    count: Annotated[int, typer.Option(min=1, help="How many samples.")] = 24,
+) -> None:
+    """Draw the first training samples of a recipe on one sheet, to be looked at (needs the `train` extra)."""
+    from inference.render import encode_png
+    from training.recipe import Recipe
+    from training.samples import Samples
+    from training.sheet import sheet
+
+    to.write_bytes(encode_png(sheet(Samples(Recipe.load(recipe), data, count), count)))
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder of the run.")],
     data: DataOption,
