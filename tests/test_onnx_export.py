@@ -121,6 +121,13 @@ def test_bundled_weights_agree_with_the_checkpoint_beside_them(size: int) -> Non
         assert worst <= 1e-4, (name, worst)
 
 
+@pytest.mark.parametrize("kind", ["exported", "bundled"])
+def test_weights_tell_nothing_of_the_machine_they_were_made_on(kind: str, released: Released) -> None:
+    content = (released.onnx if kind == "exported" else WEIGHTS / "overhead.onnx").read_bytes()
+    for trace in (b"stack_trace", b"export.py", str(ROOT).encode(), str(Path.home()).encode() + b"/"):
+        assert trace not in content, trace
+
+
 def test_bundled_weights_calibrate_both_dates_alike() -> None:
     contract = Model.load().contract
     assert contract.temperature["structure_before"] == contract.temperature["structure_after"]

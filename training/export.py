@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -55,10 +56,22 @@ def export_onnx(net: ChangeNet, path: Path) -> str:
             dynamic_shapes={"before": shape, "after": shape}, dynamo=True, opset_version=20, verbose=False,
         )  # fmt: skip
     assert program is not None
+    content = anonymous(program.model_proto).SerializeToString()
     partial = path.with_suffix(".part")
-    program.save(str(partial))
+    partial.write_bytes(content)
     partial.replace(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(content).hexdigest()
+
+
+def anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop what the exporter tells of the machine: stack traces with paths, on every node and value."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for function in model.functions:
+        raise ValueError(f"the exporter left the function {function.name}, which is not cleaned")
+    return model
 
 
 def write_manifest(
