@@ -41,6 +41,7 @@ class LabelledPair:
         structure_before, structure_after, change: (H, W) uint8, 0, 1 or `IGNORE`.
         gsd: nominal metres per pixel.
         single_date: both dates are one picture.
+        structures_known: the structure layers speak of the whole scene, not of its changed pixels only.
     """
 
     source: str
@@ -52,6 +53,7 @@ class LabelledPair:
     change: NDArray[np.uint8]
     gsd: float
     single_date: bool = False
+    structures_known: bool = True
 
 
 def _read_image(path: Path) -> NDArray[np.uint8]:
@@ -121,7 +123,7 @@ def _changed_pairs(root: Path, keep: Callable[[str], bool], *, source: str, gsd:
                 source, name, _read_image(path), _read_image(after[name]),
                 np.where(change == 1, 0, IGNORE).astype(np.uint8),
                 np.where(change == 1, 1, IGNORE).astype(np.uint8),
-                change, gsd,
+                change, gsd, structures_known=False,
             )
         )  # fmt: skip
     return pairs

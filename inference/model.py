@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-OUTPUTS = ("structure_before", "structure_after", "change")
+from model import OUTPUTS
 
 
 class ModelError(RuntimeError):

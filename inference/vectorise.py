@@ -17,10 +17,8 @@ from shapely.geometry import Polygon, shape
 from inference.findings import Finding, Kind, Layers
 from inference.model import Contract
 from inference.pair import Pair
-from model.decision import hysteresis
+from model.decision import MIN_OBJECT_PX, hysteresis
 
-MIN_FINDING_PX = 40
-"""Smaller patches are not reported; the same bound as in the evaluation."""
 _SIMPLIFY_PX = 0.75
 _ONE_SIDED = 0.75
 """A changed patch of which this share points one way is taken to point that way altogether."""
@@ -85,7 +83,7 @@ def _patches(
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     sizes = stats[:, cv2.CC_STAT_AREA]
     sums = np.bincount(labels.ravel(), weights=probability.ravel(), minlength=count)
-    kept = sizes >= MIN_FINDING_PX
+    kept = sizes >= MIN_OBJECT_PX
     kept[0] = False
     labels = np.where(kept[labels], labels, 0).astype(np.int32)
     project = _to_lonlat(pair)
@@ -97,10 +95,9 @@ def _patches(
         # Along the outline the error of the edge is one and the same (a shadow, a lean), so it grows with the
         # length of the outline.
         error_px = area_error_px * outline.length
-        lonlat = None if project is None else shapely.transform(outline, project)
         area_m2 = area_error_m2 = None
-        if lonlat is not None:
-            area_m2 = abs(_GEOD.geometry_area_perimeter(lonlat)[0])
+        if project is not None:  # of the outline as traced: simplifying it would change the area
+            area_m2 = abs(_GEOD.geometry_area_perimeter(shapely.transform(outline, project))[0])
         elif pair.gsd is not None:
             area_m2 = area_px * pair.gsd**2
         if area_m2 is not None:

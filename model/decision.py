@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-MIN_PEAK_PX = 20
-"""So many pixels of a patch must reach the peak; half of the smallest object that is counted (40 px)."""
+MIN_OBJECT_PX = 40
+"""The smallest object that is counted in evaluation, and reported in use."""
+MIN_PEAK_PX = MIN_OBJECT_PX // 2
+"""So many pixels of a patch must reach the peak."""
 
 
 def hysteresis(probability: NDArray[np.float32], threshold: float, peak: float) -> NDArray[np.bool_]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from datasets.labelled import SOURCES
 from inference.model import Model
 from inference.tiling import predict_tiled
+from model import OUTPUTS
 from training.evaluate import (
-    OUTPUTS,
     Predict,
     area_error_px,
     best_peak,

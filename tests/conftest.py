@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from datasets.district import Changes, generate
 from datasets.raster import Raster
 from inference.assess import assess
 from inference.findings import Assessment
-from inference.model import OUTPUTS, Contract
 from service.app import create_app
 from service.jobs import Assess, Progress
 from service.settings import Settings
+from tests.imagery import MagentaModel
 
 RED = (255, 0, 0)
 NEW, REMAINING, REMOVED = (40, 30), (150, 60), (90, 180)  # x, y of red blocks
@@ -33,14 +34,7 @@ class RedModel:
     """Stands in for the released weights: whatever is pure red is a structure, and nothing else is."""
 
     name, version, sha256 = "red", "1", "0" * 64
-    contract = Contract(
-        multiple_of=32,
-        gsd_range_m=(0.2, 1.0),
-        temperature=dict.fromkeys(OUTPUTS, 1.0),
-        threshold=dict.fromkeys(OUTPUTS, 0.5),
-        change_peak=0.5,
-        area_error_px=0.5,
-    )
+    contract = replace(MagentaModel.contract, multiple_of=32, gsd_range_m=(0.2, 1.0))
 
     def probabilities(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         first, second = ((x[:, 0] > 200) & (x[:, 1] < 60) & (x[:, 2] < 60) for x in (before, after))

@@ -18,7 +18,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from datasets.raster import Raster
-from inference.model import OUTPUTS, Contract
+from inference.model import Contract
+from model import OUTPUTS
 
 Pixels = NDArray[np.uint8]
 
@@ -133,3 +134,16 @@ class MagentaModel:
     def probabilities(self, before: Pixels, after: Pixels) -> NDArray[np.float32]:
         first, second = ((x[:, 0] > 200) & (x[:, 1] < 80) & (x[:, 2] > 200) for x in (before, after))
         return np.stack([first, second, first ^ second], axis=1).astype(np.float32) * 0.8 + 0.1
+
+
+def look(*blocks: tuple[int, int, int, int]) -> Pixels:
+    """The ground with magenta blocks, which the model that sees magenta takes for structures."""
+    return built(ground(1), *blocks, roof=MAGENTA)
+
+
+def later(*blocks: tuple[int, int, int, int]) -> Pixels:
+    """The same ground in other light, the blocks as bright as ever."""
+    pixels = relit(ground(1), 3)
+    for x, y, width, height in blocks:
+        pixels[y : y + height, x : x + width] = MAGENTA
+    return pixels

@@ -19,24 +19,11 @@ from inference.assess import CLEAR_NEEDS_OBSERVED, MIN_OBSERVED, assess, score
 from inference.findings import Assessment, VerdictKind
 from inference.model import Model
 from inference.registration import register
-from tests.imagery import MAGENTA, UTM, MagentaModel, Pixels, built, ground, located, raster, relit
+from tests.imagery import MAGENTA, UTM, MagentaModel, Pixels, built, ground, later, located, look, raster, relit
 
 SIDE = 256
 NEW, REMAINING, REMOVED = (40, 30, 24, 24), (150, 60, 24, 24), (90, 180, 24, 24)
 JUNE, SEPTEMBER = datetime(2017, 6, 30), datetime(2017, 9, 20)
-
-
-def look(*blocks: tuple[int, int, int, int]) -> Pixels:
-    """The ground with magenta blocks, which the model that sees magenta takes for structures."""
-    return built(ground(1), *blocks, roof=MAGENTA)
-
-
-def later(*blocks: tuple[int, int, int, int]) -> Pixels:
-    """The same ground in other light, the blocks as bright as ever."""
-    pixels = relit(ground(1), 3)
-    for x, y, width, height in blocks:
-        pixels[y : y + height, x : x + width] = MAGENTA
-    return pixels
 
 
 def judged(before: Raster, after: Raster, **options: Any) -> Assessment:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from datasets.district import generate
 from inference.model import Model, ModelError
 from service.cli import ABSTAINED, FINDINGS, NOTHING_FOUND, USAGE, app
-from tests.imagery import MAGENTA, MagentaModel, Pixels, built, encoded, geotiff, ground, relit
+from tests.imagery import MagentaModel, encoded, geotiff, ground, later, look
 
 NEW, REMAINING = (40, 30, 24, 24), (150, 60, 24, 24)
 Score = Callable[..., Result]
@@ -34,17 +34,6 @@ def score(monkeypatch: pytest.MonkeyPatch) -> Score:
         return CliRunner(env=environment).invoke(app, ["score", *map(str, arguments)])
 
     return run
-
-
-def look(*blocks: tuple[int, int, int, int]) -> Pixels:
-    return built(ground(1), *blocks, roof=MAGENTA)
-
-
-def later(*blocks: tuple[int, int, int, int]) -> Pixels:
-    pixels = relit(ground(1), 3)
-    for x, y, width, height in blocks:
-        pixels[y : y + height, x : x + width] = MAGENTA
-    return pixels
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
+from model import OUTPUTS
 from training.evaluate import (
-    OUTPUTS,
     Prediction,
     area_error_px,
     best_peak,

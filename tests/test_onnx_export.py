@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from inference.model import Model
+from model import OUTPUTS
 from model.network import ChangeNet
 from tests.miniature import Released, blocks, picture
-from training.export import INPUTS, OUTPUTS, TESTED_SIZES
+from training.export import INPUTS, TESTED_SIZES
 from training.loop import CHECKPOINT, load_averaged
 
 ROOT = Path(__file__).parents[1]

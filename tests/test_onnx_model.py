@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.model import OUTPUTS, Model, ModelError
+from inference.model import Model, ModelError
+from model import OUTPUTS
 from tests.imagery import ground
 
 WEIGHTS = Path(__file__).parents[1] / "model" / "weights"

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.model import OUTPUTS, Model
+from inference.model import Model
+from model import OUTPUTS
 from service.release import GSD_RANGE_M, measure
 from tests.miniature import Released, recipe
 from training.export import write_manifest

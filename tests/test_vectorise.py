@@ -16,7 +16,8 @@ from shapely.geometry import Polygon, box
 from datasets.raster import Raster
 from inference.findings import Finding, Layers
 from inference.pair import Pair, Registration
-from inference.vectorise import MIN_FINDING_PX, classify, find
+from inference.vectorise import classify, find
+from model.decision import MIN_OBJECT_PX
 from tests.imagery import UTM, MagentaModel, located, raster
 
 CONTRACT = MagentaModel.contract
@@ -177,7 +178,7 @@ def test_blocks_a_pixel_apart_are_two_findings() -> None:
 
 
 def test_small_patches_are_dropped() -> None:
-    assert MIN_FINDING_PX == 40
+    assert MIN_OBJECT_PX == 40
     assert kinds(grown(painted((10, 10, 8, 5)))) == ["new"]
     assert kinds(grown(painted((10, 10, 13, 3)))) == []
 

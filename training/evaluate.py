@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
-from model.decision import hysteresis
-from training.metrics import MIN_COVER, MIN_OBJECT_PX, Reliability, Scores, score
+from model import OUTPUTS
+from model.decision import MIN_OBJECT_PX, hysteresis
+from training.metrics import MIN_COVER, Reliability, Scores, score
 
 MAX_RECALL_LOSS = 0.02
 """Share of the true objects that may be given up for fewer false alarms."""
 
-OUTPUTS = ("structure_before", "structure_after", "change")
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
 """(H, W, 3) uint8 before and after -> (3, H, W) float32 probabilities in the order of `OUTPUTS`."""
@@ -37,16 +37,12 @@ class Prediction:
 
 def swapped(pair: LabelledPair) -> LabelledPair:
     """The same pair told backwards."""
-    return LabelledPair(
-        pair.source,
-        pair.name,
-        pair.after,
-        pair.before,
-        pair.structure_after,
-        pair.structure_before,
-        pair.change,
-        pair.gsd,
-        pair.single_date,
+    return replace(
+        pair,
+        before=pair.after,
+        after=pair.before,
+        structure_before=pair.structure_after,
+        structure_after=pair.structure_before,
     )
 
 

@@ -13,10 +13,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from model import OUTPUTS
 from model.network import STRIDE, ChangeNet
 
 INPUTS = ("before", "after")
-OUTPUTS = ("structure_before", "structure_after", "change")
 TESTED_SIZES = (256, 512, 1024)
 """Sides of the square windows for which parity with torch is tested; others work if multiples of `STRIDE`."""
 

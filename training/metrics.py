@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE
+from model.decision import MIN_OBJECT_PX
 
-MIN_OBJECT_PX = 40
 MIN_COVER = 0.10
 
 

@@ -85,10 +85,9 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
                 _one_date(s, date)
                 for s, p in zip(samples, read, strict=True)
                 for date in ((0,) if p.single_date else (0, 1))
-                if (s["labels"][date] == 0).any()  # structures known, not only where change is
-                and source != "levir_cd"
+                if p.structures_known and (s["labels"][date] == 0).any()
             ]
-            self.known += [s for s in samples if source != "levir_cd"]
+            self.known += [s for s, p in zip(samples, read, strict=True) if p.structures_known]
         self.dated = dated
         if not dated and {"unrelated", "composite"} & set(recipe.mix):
             raise ValueError("the mix needs a source whose structures are known throughout, besides levir_cd")
