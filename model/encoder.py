@@ -58,6 +58,7 @@ def _fold(parent: nn.Module) -> None:
                 child.weight,
                 child.bias,
             )
+            folded.bias.requires_grad_(True)  # the helper returns it as a constant
             setattr(parent, conv_name, folded)
             setattr(parent, name, child.act)
             conv = None

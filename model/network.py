@@ -28,11 +28,19 @@ STRIDE = 16
 
 
 class ChangeLogits(NamedTuple):
-    """Per-pixel logits, each float32 (N, 1, H, W)."""
+    """Per-pixel logits, float32.
+
+    Attributes:
+        structure_before, structure_after, change: (N, 1, H, W).
+        classes_before, classes_after: (N, K, H, W) of a network that tells K classes apart, structure being the
+            first; None for one that tells structure from the rest only.
+    """
 
     structure_before: Tensor
     structure_after: Tensor
     change: Tensor
+    classes_before: Tensor | None = None
+    classes_after: Tensor | None = None
 
 
 def _conv(c_in: int, c_out: int, kernel: int = 3) -> nn.Sequential:
@@ -72,13 +80,14 @@ class _Mix(nn.Module):
 class _Head(nn.Module):
     """Logits at full resolution from features at stride 4."""
 
-    def __init__(self, channels: int, prior: float) -> None:
+    def __init__(self, channels: int, prior: float, classes: int = 1) -> None:
         super().__init__()
         self.conv = _conv(channels, channels)
-        self.logits = nn.Conv2d(channels, 16, 1)
-        # All 16 sub-pixels start alike (no checkerboard) and at the prior rate of the class.
+        self.logits = nn.Conv2d(channels, 16 * classes, 1)
+        # All 16 sub-pixels of a class start alike (no checkerboard) and at its prior rate.
         with torch.no_grad():
-            self.logits.weight.copy_(torch.randn(1, channels, 1, 1).mul(0.05).expand_as(self.logits.weight))
+            start = torch.randn(classes, channels, 1, 1).mul(0.05)
+            self.logits.weight.copy_(start.repeat_interleave(16, dim=0))
             self.logits.bias.fill_(torch.logit(torch.tensor(prior)).item())  # type: ignore[union-attr]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,12 +99,15 @@ class ChangeNet(nn.Module):
 
     Args:
         widths: decoder channels at strides 4, 8 and 16.
+        classes: what is told apart at each date: 1 is structure or not, more are classes with structure first.
         pretrained: start the encoder from ImageNet weights (needs the `train` extra).
     """
 
-    def __init__(self, widths: tuple[int, int, int] = (48, 64, 96), *, pretrained: bool = False) -> None:
+    def __init__(
+        self, widths: tuple[int, int, int] = (48, 64, 96), *, classes: int = 1, pretrained: bool = False
+    ) -> None:
         super().__init__()
-        self.widths = tuple(widths)
+        self.widths, self.classes = tuple(widths), classes
         w4, w8, w16 = widths
         self.encoder = Encoder(pretrained=pretrained)
         self.lateral = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(CHANNELS, widths, strict=True))
@@ -103,7 +115,7 @@ class ChangeNet(nn.Module):
         self.mix16, self.mix8, self.mix4 = _Mix(w16), _Mix(w8), _Mix(w4)
         self.change16 = _conv(w16, w16)
         self.change8, self.change4 = _UpBlock(w16, w8), _UpBlock(w8, w4)
-        self.structure_head = _Head(w4, prior=0.2)
+        self.structure_head = _Head(w4, prior=0.2 if classes == 1 else 0.5, classes=classes)
         self.change_head = _Head(w4, prior=0.05)
 
     def forward(self, before: Tensor, after: Tensor) -> ChangeLogits:
@@ -112,6 +124,10 @@ class ChangeNet(nn.Module):
         Args:
             before, after: (N, 3, H, W) RGB in 0..255, uint8 or float; H and W multiples of `STRIDE`.
         """
+        return self.decode(before, after)[0]
+
+    def decode(self, before: Tensor, after: Tensor) -> tuple[ChangeLogits, tuple[Tensor, Tensor]]:
+        """As `forward`, and the features of change at strides 8 and 16, which training supervises too."""
         n = before.shape[0]
         both = torch.cat([before, after]).to(torch.float32) / 127.5 - 1.0
         x4, x8, x16 = (lateral(feature) for lateral, feature in zip(self.lateral, self.encoder(both), strict=True))
@@ -120,5 +136,9 @@ class ChangeNet(nn.Module):
         d16 = self.change16(self.mix16(x16[:n], x16[n:]))
         d8 = self.change8(d16, self.mix8(p8[:n], p8[n:]))
         d4 = self.change4(d8, self.mix4(p4[:n], p4[n:]))
-        structure = self.structure_head(p4)
-        return ChangeLogits(structure[:n], structure[n:], self.change_head(d4))
+        scores, change = self.structure_head(p4), self.change_head(d4)
+        if scores.shape[1] == 1:
+            return ChangeLogits(scores[:n], scores[n:], change), (d8, d16)
+        # Log-odds of structure against all the rest: what a sigmoid turns into its share of the softmax.
+        structure = scores[:, :1] - torch.logsumexp(scores[:, 1:], dim=1, keepdim=True)
+        return ChangeLogits(structure[:n], structure[n:], change, scores[:n], scores[n:]), (d8, d16)

@@ -15,15 +15,18 @@ from training.augment import (
     Sample,
     augment,
     chance,
+    coarsen,
     crop,
+    displace,
     haze,
     jpeg,
+    misalign,
     randint,
     relight,
     rot90,
-    shift,
     swap,
     uniform,
+    wedge,
 )
 
 SIZE = 64
@@ -95,7 +98,9 @@ def test_ignored_labels_stay_ignored_when_resampled() -> None:
 
 
 def test_geometry_of_the_whole_augmentation_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.augment.relight", lambda image: image)
+    for name in ("relight", "coarsen"):
+        monkeypatch.setattr(f"training.augment.{name}", lambda image, *_: image)
+    monkeypatch.setattr("training.augment.wedge", lambda sample, key: sample)
     seen = set()
     for seed in range(40):
         torch.manual_seed(seed)
@@ -116,30 +121,84 @@ def test_swapping_exchanges_images_and_structures_and_keeps_change() -> None:
 
 @pytest.mark.parametrize(("key", "layer"), [("before", 0), ("after", 1)])
 @pytest.mark.parametrize(("dx", "dy"), [(3, 0), (-2, 0), (0, 4), (0, -1), (2, -3)])
-def test_shifting_moves_one_date_with_its_structures(key: str, layer: int, dx: int, dy: int) -> None:
-    sample, moved = marked(), shift(marked(), key, dx, dy)
+def test_displacing_moves_one_date_with_its_structures(key: str, layer: int, dx: int, dy: int) -> None:
+    sample, moved = marked(), displace(marked(), key, dx, dy)
     inside = (slice(max(dy, 0), SIZE + min(dy, 0)), slice(max(dx, 0), SIZE + min(dx, 0)))
     origin = (slice(max(-dy, 0), SIZE + min(-dy, 0)), slice(max(-dx, 0), SIZE + min(-dx, 0)))
     other = "after" if key == "before" else "before"
     assert torch.equal(moved[key][(..., *inside)], sample[key][(..., *origin)])
     assert torch.equal(moved[other], sample[other])
     assert torch.equal(moved["labels"][layer][inside], sample["labels"][layer][origin])
-    assert torch.equal(moved["labels"][2][inside], sample["labels"][2][inside])
+    assert torch.equal(moved["labels"][1 - layer][inside], sample["labels"][1 - layer][inside])
     known = torch.zeros(SIZE, SIZE, dtype=torch.bool)
     known[inside] = True
     for moved_layer in moved["labels"]:
         assert torch.equal(moved_layer != IGNORE, known)
 
 
-def test_shifting_leaves_the_given_sample_alone() -> None:
+@pytest.mark.parametrize("key", ["before", "after"])
+def test_change_goes_with_the_date_that_shows_it(key: str) -> None:
+    moved = displace(marked(), key, 5, -3)
+    before, after, change = moved["labels"]
+    known = change != IGNORE
+    assert torch.equal(change[known], (before | after)[known])
+
+
+def test_what_is_unknown_about_change_moves_too() -> None:
     sample = marked()
-    shift(sample, "after", 3, 3)
+    sample["labels"][2, 40:50, 10:20] = IGNORE
+    change = displace(sample, "after", 6, 0)["labels"][2]
+    assert bool((change[40:50, 10:26] == IGNORE).all())  # where it was said of either date
+
+
+def test_turning_one_date_keeps_its_marks_on_its_structures() -> None:
+    moved = displace(marked(), "after", 1.5, -2.25, 3.0, 1.02)
+    known = moved["labels"][1] != IGNORE
+    apart = (white(moved["after"]) != moved["labels"][1]) & known
+    assert int(apart.sum()) < 30  # the rim, drawn by two kinds of interpolation
+    assert not torch.equal(moved["labels"][1], marked()["labels"][1])
+
+
+def test_displacing_leaves_the_given_sample_alone() -> None:
+    sample = marked()
+    displace(sample, "after", 3, 3)
     assert torch.equal(sample["labels"], marked()["labels"])
     assert torch.equal(sample["after"], marked()["after"])
 
 
-def test_a_shift_by_nothing_ignores_nothing() -> None:
-    assert torch.equal(shift(marked(), "after", 0, 0)["labels"], marked()["labels"])
+def test_a_displacement_by_nothing_ignores_nothing() -> None:
+    assert torch.equal(displace(marked(), "after", 0, 0)["labels"], marked()["labels"])
+
+
+def test_misalignment_stays_within_its_reach_and_moves_either_date() -> None:
+    moved = set()
+    for seed in range(30):
+        torch.manual_seed(seed)
+        sample = misalign(noisy(), 4)
+        unknown = (sample["labels"][2] == IGNORE).float().mean()
+        assert 0 < unknown < 2 * 5.5 / SIZE + 0.03
+        moved |= {k for k in ("before", "after") if not torch.equal(sample[k], noisy()[k])}
+    assert moved == {"before", "after"}
+
+
+def test_a_coarser_sensor_loses_detail_and_keeps_the_grid() -> None:
+    image = noisy()["before"]
+    coarse = coarsen(image, 2.0)
+    assert (coarse.shape, coarse.dtype) == (image.shape, torch.uint8)
+    assert coarse.float().std() < 0.8 * image.float().std()
+    assert coarse.float().mean() == pytest.approx(float(image.float().mean()), abs=2)
+
+
+@pytest.mark.parametrize(("key", "layer"), [("before", 0), ("after", 1)])
+def test_beyond_the_edge_of_a_scene_nothing_is_said(key: str, layer: int) -> None:
+    torch.manual_seed(4)
+    sample = wedge(noisy(), key)
+    unseen = sample["labels"][2] == IGNORE
+    assert 0.02 < unseen.float().mean() < 0.5
+    assert torch.equal(sample["labels"][layer] == IGNORE, unseen)
+    assert not bool((sample["labels"][1 - layer] == IGNORE).any())
+    assert len(sample[key][:, unseen].unique(dim=1).T) == 1
+    assert torch.equal(sample[key][:, ~unseen], noisy()[key][:, ~unseen])
 
 
 @pytest.mark.parametrize("change", [haze, relight, lambda image: jpeg(image, 60)], ids=["haze", "relight", "jpeg"])
@@ -174,7 +233,8 @@ def test_both_dates_are_lit_apart() -> None:
     assert differing >= 5
 
 
-def test_augmentation_leaves_labels_to_geometry() -> None:
+def test_augmentation_leaves_labels_to_geometry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.augment.wedge", lambda sample, key: sample)
     for seed in range(10):
         torch.manual_seed(seed)
         labels = augment(noisy())["labels"]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from datasets.labelled import IGNORE
 from model.network import ChangeLogits
-from training.loss import masked_bce_dice, pair_loss
+from training.loss import DeepSupervision, masked_bce_dice, pair_loss
 
 
 def labels(*values: int) -> Tensor:
@@ -83,3 +83,24 @@ def test_a_date_without_labels_does_not_dilute_the_other() -> None:
     zeros = torch.zeros(1, 1, 4, 4)
     logits = ChangeLogits(zeros, zeros, zeros)
     assert pair_loss(logits, one_date, 0.5).item() == pytest.approx(pair_loss(logits, target, 0.5).item())
+
+
+def test_coarse_features_are_held_against_the_label_in_the_middle_of_each_cell() -> None:
+    torch.manual_seed(0)
+    deep = DeepSupervision((1, 1))
+    with torch.no_grad():
+        for head in deep.heads:
+            head.weight.fill_(1.0)  # type: ignore[operator,union-attr]
+            head.bias.zero_()  # type: ignore[operator,union-attr]
+    change = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    change[:, 16:48, 32:64] = 1
+    right = tuple((change[:, None, s // 2 :: s, s // 2 :: s].float() - 0.5) * 24 for s in (8, 16))
+    assert deep(right, change).item() < 0.01
+    assert deep(tuple(-x for x in right), change).item() > 5
+
+
+def test_coarse_features_get_a_gradient() -> None:
+    features = (torch.randn(1, 4, 8, 8, requires_grad=True), torch.randn(1, 6, 4, 4, requires_grad=True))
+    change = (torch.rand(1, 64, 64) > 0.5).to(torch.uint8)
+    DeepSupervision((4, 6))(features, change).backward()
+    assert all(f.grad is not None and bool(f.grad.any()) for f in features)

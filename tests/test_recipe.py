@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from datasets import photographs
 from datasets.labelled import SOURCES
 from training.recipe import Recipe
 
@@ -26,15 +27,18 @@ def test_shipped_recipes_load_and_name_known_sets(path: Path) -> None:
     recipe = Recipe.load(path)
     assert recipe.name == path.stem
     assert recipe.steps > 0
-    if recipe.domain == "overhead":
-        assert set(recipe.sources) <= set(SOURCES)
+    known = photographs.SOURCES if recipe.domain == "ground" else SOURCES
+    assert set(recipe.sources) <= set(known)
+    assert recipe.classes == (len(photographs.CLASSES) if recipe.domain == "ground" else 1)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_recipes_mix_known_kinds_of_sample(path: Path) -> None:
-    from training.samples import KINDS
+    from training import photographs, samples
 
-    assert set(Recipe.load(path).mix) <= set(KINDS)
+    recipe = Recipe.load(path)
+    kinds = photographs.KINDS if recipe.domain == "ground" else samples.KINDS
+    assert set(recipe.mix) <= set(kinds)
 
 
 def test_values_of_the_file_win_over_the_defaults(tmp_path: Path) -> None:

@@ -8,9 +8,13 @@ structure_after, change. All randomness comes from torch's global generator, whi
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -33,6 +37,12 @@ def randint(low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, ()))
 
 
+def choose(weights: dict[str, float]) -> str:
+    """A name, as often as its weight says."""
+    names = list(weights)
+    return names[int(torch.multinomial(torch.tensor([weights[n] for n in names]), 1))]
+
+
 def jpeg(image: Tensor, quality: int) -> Tensor:
     """Compress and decode. By Pillow: torchvision's own codec is compiled code that may not load (see model.vision)."""
     buffer = io.BytesIO()
@@ -44,7 +54,8 @@ def jpeg(image: Tensor, quality: int) -> Tensor:
 
 _photometric = v2.Compose(
     [
-        v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03),
+        v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+        v2.RandomApply([v2.ColorJitter(hue=0.04)], p=0.25),  # slow, and the gains below move hues too
         v2.RandomApply([v2.GaussianBlur(5, (0.3, 1.2))], p=0.15),
         v2.RandomApply([v2.Lambda(lambda image: jpeg(image, randint(40, 90)))], p=0.15),
     ]
@@ -64,37 +75,75 @@ def relight(image: Tensor) -> Tensor:
         gain = torch.empty(3, 1, 1).uniform_(0.85, 1.15)
         out = (out.float() * gain).clamp(0, 255).round().to(torch.uint8)
     if chance(0.2):
-        gamma = uniform(0.7, 1.4)
-        out = (out.float().div(255).pow(gamma) * 255).round().to(torch.uint8)
+        table = torch.linspace(0, 1, 256).pow(uniform(0.7, 1.4)).mul(255).round().to(torch.uint8)
+        out = table[out.long()]
     if chance(0.15):
         out = haze(out)
     return out
 
 
-def shift(sample: Sample, key: str, dx: int, dy: int) -> Sample:
-    """Displace one date by whole pixels together with its structure layer; change keeps its place.
+def displace(sample: Sample, key: str, dx: float, dy: float, angle: float = 0.0, scale: float = 1.0) -> Sample:
+    """Move one date against the other, as an imperfect registration does.
 
-    Edges that come into view repeat the border and are ignored in all labels.
+    The structures of that date move with it. Change goes where its evidence goes: what stands at the moved date
+    alone moves, what stands at the other date alone stays. Edges that come into view repeat the border and are
+    ignored in all labels.
+
+    Args:
+        key: `before` or `after`.
+        dx, dy: displacement in pixels.
+        angle, scale: rotation in degrees and magnification about the centre.
     """
-    if dx == 0 and dy == 0:
+    if (dx, dy, angle, scale) == (0, 0, 0, 1):
         return sample
-    sample = dict(sample)
-    sample[key] = tv_tensors.Image(_displace(sample[key], dx, dy))
-    labels = sample["labels"].clone()
-    layer = 0 if key == "before" else 1
-    labels[layer] = _displace(labels[layer : layer + 1], dx, dy)[0]
+    own = 0 if key == "before" else 1
+    labels = sample["labels"].numpy()
     h, w = labels.shape[-2:]
-    labels[:, : max(dy, 0)] = labels[:, h + min(dy, 0) :] = IGNORE
-    labels[:, :, : max(dx, 0)] = labels[:, :, w + min(dx, 0) :] = IGNORE
-    sample["labels"] = tv_tensors.Mask(labels)
-    return sample
+    matrix = cv2.getRotationMatrix2D(((w - 1) / 2, (h - 1) / 2), angle, scale)
+    matrix[:, 2] += dx, dy
+
+    def moved(layer: NDArray[np.uint8], how: int, **border: int) -> NDArray[np.uint8]:
+        return np.asarray(cv2.warpAffine(layer, matrix, (w, h), flags=how, **border), dtype=np.uint8)
+
+    image = sample[key].permute(1, 2, 0).numpy()
+    image = moved(image, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    outside = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": IGNORE}
+    structure = moved(labels[own], cv2.INTER_NEAREST, **outside)
+    change = labels[2]
+    mine = (change == 1) & (labels[own] == 1)
+    going = moved(np.where(mine | (change == IGNORE), change, 0).astype(np.uint8), cv2.INTER_NEAREST, **outside)
+    staying = np.where(mine, 0, change)
+    out = labels.copy()
+    out[own] = structure
+    out[2] = np.maximum(going, staying)  # IGNORE is the largest value
+    out[:, moved(np.zeros_like(change), cv2.INTER_NEAREST, **outside) == IGNORE] = IGNORE
+    return {
+        **sample,
+        key: tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)),
+        "labels": tv_tensors.Mask(torch.from_numpy(out)),
+    }
 
 
-def _displace(x: Tensor, dx: int, dy: int) -> Tensor:
-    h, w = x.shape[-2:]
-    rows = (torch.arange(h) - dy).clamp(0, h - 1)
-    columns = (torch.arange(w) - dx).clamp(0, w - 1)
-    return x[..., rows, :][..., columns]
+def coarsen(image: Tensor, factor: float) -> Tensor:
+    """The picture as a sensor of `factor` times the GSD would have taken it, on the same grid."""
+    h, w = image.shape[-2:]
+    small = v2.functional.resize(image, [max(8, round(h / factor)), max(8, round(w / factor))], antialias=True)
+    out: Tensor = v2.functional.resize(small, [h, w], antialias=True)
+    return out
+
+
+def wedge(sample: Sample, key: str) -> Sample:
+    """The edge of a scene: beyond a random line one date was not seen, and holds its mean colour as in use."""
+    h, w = sample["labels"].shape[-2:]
+    angle = uniform(0, 2 * math.pi)
+    ys, xs = torch.meshgrid(torch.arange(h) - h / 2, torch.arange(w) - w / 2, indexing="ij")
+    distance = xs * math.cos(angle) + ys * math.sin(angle)
+    unseen = distance > uniform(0.15, 0.45) * min(h, w)
+    image, labels = sample[key].clone(), sample["labels"].clone()
+    image[:, unseen] = image[:, ~unseen].float().mean(dim=1, keepdim=True).round().to(torch.uint8)
+    labels[0 if key == "before" else 1][unseen] = IGNORE
+    labels[2][unseen] = IGNORE
+    return {**sample, key: tv_tensors.Image(image), "labels": tv_tensors.Mask(labels)}
 
 
 def swap(sample: Sample) -> Sample:
@@ -113,14 +162,27 @@ def rot90(sample: Sample, turns: int) -> Sample:
 _flip = v2.RandomHorizontalFlip(0.5)
 
 
+def misalign(sample: Sample, reach: int) -> Sample:
+    """Displace one date by up to `reach` pixels either way, with a little rotation and magnification."""
+    key = ("before", "after")[randint(0, 1)]
+    dx, dy = uniform(-reach, reach), uniform(-reach, reach)
+    turn, scale = (uniform(-1.5, 1.5), uniform(0.985, 1.015)) if chance(0.3) else (0.0, 1.0)
+    return displace(sample, key, dx, dy, turn, scale)
+
+
 def augment(sample: Sample) -> Sample:
-    """Everything that is drawn for a training sample after its crop."""
+    """Everything that is drawn for a training sample after its crop and its misalignment."""
     sample = rot90(_flip(sample), randint(0, 3))
     if chance(0.5):
         sample = swap(sample)
     for key in ("before", "after"):
         if chance(0.7):
             sample[key] = tv_tensors.Image(relight(sample[key]))
+    if chance(0.15):  # two sensors, one sharper than the other
+        key = ("before", "after")[randint(0, 1)]
+        sample[key] = tv_tensors.Image(coarsen(sample[key], uniform(1.2, 2.2)))
+    if chance(0.06):
+        sample = wedge(sample, ("before", "after")[randint(0, 1)])
     return sample
 
 
@@ -132,6 +194,6 @@ def crop(sample: Sample, top: int, left: int, side: int, size: int) -> Sample:
     return {
         k: v2.functional.resize(v, [size, size], antialias=True)
         if k != "labels"
-        else v2.functional.resize(v, [size, size], interpolation=v2.InterpolationMode.NEAREST)
+        else v2.functional.resize(v, [size, size], interpolation=v2.InterpolationMode.NEAREST_EXACT)
         for k, v in cut.items()
     }

@@ -100,6 +100,8 @@ def _paste(
     for d in (0, 1) if both else (date,):
         if real:
             _shade(dates[d], place, shape, offset, strength)
+            angle += uniform(-0.8, 0.8)  # the sun stands elsewhere at the other date
+            offset = round(length * np.cos(angle)), round(length * np.sin(angle))
         _blend(dates[d], place, _matched(patch, dates[d][place], shape), shape)
     if real:
         for d in (0, 1) if both else (date,):

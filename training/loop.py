@@ -13,10 +13,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from model.network import ChangeNet
-from training.loss import pair_loss
+from training.loss import DeepSupervision, pair_loss
+from training.photographs import PhotographSamples
 from training.recipe import Recipe
 from training.samples import Samples
 
@@ -34,12 +35,12 @@ def learning_rate_factor(step: int, recipe: Recipe) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _optimiser(net: ChangeNet, recipe: Recipe) -> torch.optim.AdamW:
+def _optimiser(net: ChangeNet, deep: DeepSupervision, recipe: Recipe) -> torch.optim.AdamW:
     frozen = nn.ModuleList([net.encoder.stem, *net.encoder.blocks][: recipe.frozen_stages])
     frozen.requires_grad_(False)
     encoder = [p for p in net.encoder.parameters() if p.requires_grad]
     inside = {id(p) for p in net.encoder.parameters()}
-    rest = [p for p in net.parameters() if id(p) not in inside]
+    rest = [p for p in net.parameters() if id(p) not in inside] + list(deep.parameters())
     groups = [
         {"params": [p for p in params if (p.ndim > 1) == decays], "lr": lr, "peak": lr,
          "weight_decay": recipe.weight_decay if decays else 0.0}
@@ -49,7 +50,7 @@ def _optimiser(net: ChangeNet, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups)
 
 
-def _batches(samples: Samples, batch: int, first: int, last: int, workers: int) -> Iterator[tuple[Tensor, ...]]:
+def _batches(samples: Dataset[Any], batch: int, first: int, last: int, workers: int) -> Iterator[tuple[Tensor, ...]]:
     """Those of steps `first` (counted from 0) to `last`, itself left out."""
     rest = Subset(samples, range(first * batch, last * batch))
     yield from DataLoader(rest, batch_size=batch, num_workers=workers)
@@ -84,10 +85,11 @@ def train(
     """
     torch.manual_seed(recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
-    net = ChangeNet(recipe.widths, pretrained=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = ChangeNet(recipe.widths, classes=recipe.classes, pretrained=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(net, multi_avg_fn=ema, use_buffers=True)
-    optimiser = _optimiser(net, recipe)
+    deep = DeepSupervision(recipe.widths[1:])
+    optimiser = _optimiser(net, deep, recipe)
     step = 0
     if (out / CHECKPOINT).exists():
         state = torch.load(out / CHECKPOINT, map_location="cpu", weights_only=True)
@@ -95,6 +97,7 @@ def train(
             raise ValueError(f"{out} holds a run of another recipe; give a new folder or remove it")
         net.load_state_dict(state["net"])
         average.load_state_dict(state["average"])
+        deep.load_state_dict(state["deep"])
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
         log.info("resuming at step %d", step)
@@ -106,6 +109,7 @@ def train(
 
     def save() -> None:
         state = {"recipe": json.dumps(recipe.as_dict()), "net": net.state_dict(), "step": step,
+                 "deep": deep.state_dict(),
                  "average": average.state_dict(), "optimiser": optimiser.state_dict()}  # fmt: skip
         torch.save(state, out / "checkpoint.part")
         (out / "checkpoint.part").replace(out / CHECKPOINT)
@@ -113,16 +117,18 @@ def train(
     net.train()
     started = time.monotonic()
     first, last = step, recipe.steps if stop_after is None else min(stop_after, recipe.steps)
-    samples = Samples(recipe, root, recipe.steps * recipe.batch)
+    kind = PhotographSamples if recipe.domain == "ground" else Samples
+    samples = kind(recipe, root, recipe.steps * recipe.batch)
     for before, after, labels in _batches(samples, recipe.batch, first, last, workers):
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * learning_rate_factor(step, recipe)
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
-        logits = net(before.contiguous(**layout), after.contiguous(**layout))
+        logits, coarse = net.decode(before.contiguous(**layout), after.contiguous(**layout))
         loss = pair_loss(logits, labels, recipe.structure_weight)
+        loss = loss + recipe.auxiliary_weight * deep(coarse, labels[:, 2])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+        nn.utils.clip_grad_norm_([*net.parameters(), *deep.parameters()], 5.0)
         optimiser.step()
         average.update_parameters(net)
         step += 1
@@ -149,7 +155,7 @@ def load_averaged(checkpoint: Path) -> tuple[ChangeNet, Recipe]:
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     values = json.loads(state["recipe"])
     recipe = Recipe(**{**values, "scale": tuple(values["scale"]), "widths": tuple(values["widths"])})
-    net = ChangeNet(recipe.widths)
+    net = ChangeNet(recipe.widths, classes=recipe.classes)
     average = AveragedModel(net, use_buffers=True)
     average.load_state_dict(state["average"])
     return cast("ChangeNet", average.module.eval()), recipe

@@ -1,9 +1,9 @@
-"""Binary cross-entropy plus Dice for each output, where the labels say anything."""
+"""Binary cross-entropy plus Dice for each output, where the labels say anything, and at coarser strides besides."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datasets.labelled import IGNORE
@@ -32,14 +32,62 @@ def masked_bce_dice(logits: Tensor, target: Tensor) -> Tensor:
     return loss
 
 
+def masked_classes(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy plus soft Dice, meaned over the classes that occur, over the known pixels of the batch.
+
+    Args:
+        logits: (N, K, H, W) float.
+        target: (N, H, W) uint8, 1 to K or `IGNORE`.
+    """
+    known = target != IGNORE
+    if not bool(known.any()):
+        return logits.sum() * 0.0
+    x, y = logits.movedim(1, -1)[known], target[known].long() - 1
+    p, truth = torch.softmax(x, dim=1), F.one_hot(y, logits.shape[1]).to(x.dtype)
+    overlap, total = (p * truth).sum(dim=0), p.sum(dim=0) + truth.sum(dim=0)
+    dice = (2 * overlap + 1) / (total + 1)
+    return F.cross_entropy(x, y) + 1 - dice[truth.any(dim=0)].mean()
+
+
 def pair_loss(logits: ChangeLogits, labels: Tensor, structure_weight: float) -> Tensor:
     """Loss of a batch.
 
     Args:
-        labels: (N, 3, H, W) uint8 in the order structure_before, structure_after, change.
+        labels: (N, 3, H, W) uint8 in the order before, after, change; the dates hold structure as 0 and 1, or
+            classes from 1 on where the network tells several apart.
         structure_weight: weight of the structure term. Both dates enter it as one, so that a batch in which
             only one date is labelled counts as much as any other.
     """
-    structure = torch.cat([logits.structure_before, logits.structure_after], dim=1).flatten(0, 1)
     change = masked_bce_dice(logits.change[:, 0], labels[:, 2])
-    return change + structure_weight * masked_bce_dice(structure, labels[:, :2].flatten(0, 1))
+    dates = torch.cat([labels[:, 0], labels[:, 1]])
+    if logits.classes_before is not None and logits.classes_after is not None:
+        classes = torch.cat([logits.classes_before, logits.classes_after])
+        return change + structure_weight * masked_classes(classes, dates)
+    structure = torch.cat([logits.structure_before, logits.structure_after])[:, 0]
+    return change + structure_weight * masked_bce_dice(structure, dates)
+
+
+class DeepSupervision(nn.Module):
+    """Change read off the coarser features too: a gradient that need not pass the whole decoder.
+
+    Lee et al., "Deeply-Supervised Nets" (AISTATS 2015). The heads exist in training only.
+
+    Args:
+        channels: of the features at strides 8 and 16.
+    """
+
+    def __init__(self, channels: tuple[int, int]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in channels)
+
+    def forward(self, features: tuple[Tensor, Tensor], change: Tensor) -> Tensor:
+        """The mean loss of both strides.
+
+        Args:
+            features: each (N, C, H / stride, W / stride).
+            change: (N, H, W) uint8; a coarse cell takes the label of the pixel in its middle.
+        """
+        losses = []
+        for stride, head, feature in zip((8, 16), self.heads, features, strict=True):
+            losses.append(masked_bce_dice(head(feature)[:, 0], change[:, stride // 2 :: stride, stride // 2 :: stride]))
+        return torch.stack(losses).mean()

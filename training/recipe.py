@@ -20,13 +20,16 @@ class Recipe:
         steps, batch, crop: length of the run, pairs per step, side of a crop in pixels.
         scale: range of the side of the cut square relative to `crop`, used for half of the samples.
         aim_at_change: share of the crops of real pairs that are aimed at labelled change.
-        max_shift: largest displacement of one date in `same` samples, pixels.
+        misaligned, max_shift: share of the samples with one date displaced, and by how many pixels at most.
+        cluttered: share of the samples with painted clutter that is no structure.
+        auxiliary_weight: weight of the change losses at strides 8 and 16 (deep supervision).
         lr, encoder_lr: peak learning rates of decoder and encoder.
         weight_decay, warmup: AdamW's decay; share of the run spent raising the rate.
         ema: decay of the moving average of the weights, which is what is released.
         structure_weight: weight of the structure losses next to the change loss.
         frozen_stages: stages of the encoder, counted from the image, that keep their ImageNet weights.
         widths: decoder channels at strides 4, 8 and 16.
+        classes: what is told apart at each date: 1 for overhead imagery, the five of datasets.photographs for `ground`.
         seed: of everything random.
     """
 
@@ -39,7 +42,10 @@ class Recipe:
     crop: int = 256
     scale: tuple[float, float] = (0.7, 1.4)
     aim_at_change: float = 0.6
-    max_shift: int = 4
+    misaligned: float = 0.0
+    max_shift: int = 8
+    cluttered: float = 0.0
+    auxiliary_weight: float = 0.0
     lr: float = 1e-3
     encoder_lr: float = 3e-4
     weight_decay: float = 0.01
@@ -48,6 +54,7 @@ class Recipe:
     structure_weight: float = 0.5
     frozen_stages: int = 0
     widths: tuple[int, int, int] = (48, 64, 96)
+    classes: int = 1
     seed: int = 0
 
     @classmethod

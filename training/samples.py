@@ -7,7 +7,10 @@ drawn, mixed as the recipe says:
 - `unrelated`: two single dates from different places; what stands in one and not in the other is change
   (STAR: Zheng et al., "Change is Everywhere", ICCV 2021, arXiv 2108.07002).
 - `composite`: structures pasted into and removed from a pair (training.composite).
-- `same`: one date twice under different light, slightly displaced: nothing changed.
+- `same`: one date twice under different light: nothing changed.
+
+Any of them may have one date displaced against the other (`misaligned`) and things on the ground that are no
+structures (`cluttered`, training.clutter).
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from torch.utils.data import Dataset
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
 from model.vision import tv_tensors
-from training.augment import Sample, augment, chance, crop, randint, shift, uniform
+from training.augment import Sample, augment, chance, choose, crop, misalign, randint, uniform
+from training.clutter import clutter
 from training.composite import composite
 from training.recipe import Recipe
 
@@ -98,26 +102,29 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed * 1_000_003 + index)
-            sample = augment(self._draw())
+            sample = self._draw()
+            if chance(self.recipe.misaligned):
+                sample = misalign(sample, self.recipe.max_shift)
+            if chance(self.recipe.cluttered):
+                sample = clutter(sample)
+            sample = augment(sample)
         before, after, labels = (torch.Tensor(sample[k]).to(torch.uint8) for k in ("before", "after", "labels"))
         return before, after, labels
 
     def _draw(self) -> Sample:
         mix = self.recipe.mix
-        kind = _choose(mix)
+        kind = choose(mix)
         if kind == "composite":
             base, donor = (pool[randint(0, len(pool) - 1)] for pool in (self.known, self.dated))
             return composite(self._crop(base), self._crop(donor))
         if kind == "unrelated":
             a, b = (self._crop(self.dated[randint(0, len(self.dated) - 1)]) for _ in range(2))
             return pair_unrelated(a, b)
-        source = _choose(self.recipe.sources)
+        source = choose(self.recipe.sources)
         index = randint(0, len(self.pairs[source]) - 1)
         sample, cells = self.pairs[source][index], self.change_tiles[source][index]
         if kind == "same":
-            reach = self.recipe.max_shift
-            sample = self._crop(_one_date(sample, randint(0, 1)))
-            return shift(sample, "after", randint(-reach, reach), randint(-reach, reach))
+            return self._crop(_one_date(sample, randint(0, 1)))
         return self._crop(sample, cells if chance(self.recipe.aim_at_change) else [])
 
     def _crop(self, sample: Sample, cells: list[tuple[int, int]] | None = None) -> Sample:
@@ -140,8 +147,3 @@ def _changed_cells(change: Tensor, cell: int = 32) -> list[tuple[int, int]]:
     h, w = (n // cell * cell for n in change.shape)
     blocks = (change[:h, :w] == 1).reshape(h // cell, cell, w // cell, cell).any(dim=3).any(dim=1)
     return [(int(y) * cell + cell // 2, int(x) * cell + cell // 2) for y, x in blocks.nonzero()]
-
-
-def _choose(weights: dict[str, float]) -> str:
-    names = list(weights)
-    return names[int(torch.multinomial(torch.tensor([weights[n] for n in names]), 1))]
