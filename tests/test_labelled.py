@@ -1,7 +1,8 @@
-"""Every documented layout reads, and no validation tile leaks into training."""
+"""Every documented layout reads, lazily, and no validation tile leaks into training."""
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -9,16 +10,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.labelled import IGNORE, SOURCES, LabelledPair, Split, read_set
+from datasets.labelled import IGNORE, LabelledPair, Split, read_set
 from tests.miniature import LEVIR_TRAIN, LEVIR_VALIDATION, NODATA
+
+SOURCES = ("levir_cd", "xbd_mexico", "xbd_other", "ida", "banepa", "dubai_coarse")
+"""The sets gathered for this project; published layouts are tested in test_layouts.py."""
 
 
 def names(root: Path, source: str, split: Split) -> list[str]:
-    return [pair.name for pair in read_set(root, source, split)]
+    return read_set(root, source, split).names
 
 
 def both_splits(root: Path, source: str) -> list[LabelledPair]:
-    return read_set(root, source, "train") + read_set(root, source, "validation")
+    return [*read_set(root, source, "train"), *read_set(root, source, "validation")]
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -156,3 +160,110 @@ def test_a_scene_missing_from_one_layer_is_named(sets: Path, tmp_path: Path) -> 
     )
     with pytest.raises(FileNotFoundError, match=r"structures_after has no AOI2"):
         read_set(tmp_path, "ida", "train")
+
+
+def test_names_and_what_is_known_are_told_without_reading(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "banepa", tmp_path / "banepa")
+    for path in (tmp_path / "banepa" / "image").iterdir():
+        path.write_bytes(b"not an image")
+    read = read_set(tmp_path, "banepa", "train")
+    assert read.names == ["tile_01", "tile_02"]
+    assert [(e.gsd, e.single_date, e.structures_known) for e in read.entries] == [(0.27, True, True)] * 2
+
+
+def test_a_pair_is_read_once_and_kept(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "ida", tmp_path / "ida")
+    read = read_set(tmp_path, "ida", "train")
+    first = read[0]
+    shutil.rmtree(tmp_path / "ida")
+    assert read[0] is first
+    assert read[-1] is first
+
+
+def test_the_budget_keeps_the_pairs_used_last(sets: Path) -> None:
+    size = read_set(sets, "xbd_mexico", "train")[0].nbytes
+    assert size == 96 * 96 * 9
+    read = read_set(sets, "xbd_mexico", "train", cache_bytes=2 * size)
+    first, second = read[0], read[1]
+    assert read[0] is first
+    third = read[2]  # the second one has to go
+    assert read[0] is first
+    assert read[2] is third
+    assert read[1] is not second
+    assert (read[1].before == second.before).all()
+
+
+def test_a_single_date_weighs_once(sets: Path) -> None:
+    assert read_set(sets, "banepa", "train")[0].nbytes == 96 * 96 * 5
+
+
+def test_without_a_budget_nothing_is_kept(sets: Path) -> None:
+    read = read_set(sets, "ida", "train", cache_bytes=0)
+    assert read[0] is not read[0]
+
+
+def test_a_set_goes_to_a_worker_without_its_pixels(sets: Path) -> None:
+    read = read_set(sets, "xbd_mexico", "train")
+    plain = pickle.dumps(read)
+    pixels = [pair.before for pair in read]
+    packed = pickle.dumps(read)
+    assert len(packed) == len(plain) < pixels[0].nbytes
+    assert all((pair.before == before).all() for pair, before in zip(pickle.loads(packed), pixels, strict=True))
+
+
+def test_a_set_can_be_sliced_and_ends(sets: Path) -> None:
+    read = read_set(sets, "xbd_mexico", "train")
+    assert read[1:3].names == read.names[1:3]
+    assert [pair.name for pair in read[1:3]] == read.names[1:3]
+    with pytest.raises(IndexError):
+        read[len(read)]
+
+
+def test_a_mask_of_another_size_is_named_with_both_sizes(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "ida", tmp_path / "ida")
+    Image.new("L", (90, 96)).save(tmp_path / "ida" / "structures_after" / "AOI2.png")
+    with pytest.raises(ValueError, match=r"structures_after.AOI2\.png has 90 x 96 px.*96 x 96.*one grid"):
+        read_set(tmp_path, "ida", "train")[0]
+
+
+def test_a_later_image_of_another_size_is_named(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "ida", tmp_path / "ida")
+    Image.new("RGB", (96, 90)).save(tmp_path / "ida" / "after" / "AOI2.jpg")
+    with pytest.raises(ValueError, match=r"after.AOI2\.jpg has 96 x 90 px"):
+        read_set(tmp_path, "ida", "train")[0]
+
+
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"cut"], ids=["empty", "broken", "cut off"])
+def test_a_file_that_cannot_be_decoded_is_named(sets: Path, tmp_path: Path, content: bytes) -> None:
+    shutil.copytree(sets / "ida", tmp_path / "ida")
+    path = tmp_path / "ida" / "after" / "AOI2.jpg"
+    path.write_bytes(path.read_bytes()[:1000] if content == b"cut" else content)
+    with pytest.raises(ValueError, match=r"AOI2\.jpg cannot be read .*copy it"):
+        read_set(tmp_path, "ida", "train")[0]
+
+
+def test_a_whole_mosaic_is_refused_before_it_is_decoded(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.pairs._MAX_PX", 96 * 96 - 1)
+    with pytest.raises(ValueError, match=r"AOI2\.jpg is a whole mosaic; cut .* into tiles"):
+        read_set(sets, "ida", "train")[0]
+
+
+def test_masks_of_0_and_1_read_as_those_of_0_and_255(sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(sets / "ida", tmp_path / "ida")
+    path = tmp_path / "ida" / "structures_after" / "AOI2.png"
+    with Image.open(path) as image:
+        Image.fromarray(np.array(image) // 255).save(path)
+    theirs, ours = read_set(sets, "ida", "train")[0], read_set(tmp_path, "ida", "train")[0]
+    assert (theirs.structure_after == ours.structure_after).all()
+    assert ours.structure_after.any()
+
+
+def test_a_set_with_nothing_left_to_train_on_is_refused(tmp_path: Path) -> None:
+    for layer in ("image", "structures"):
+        (tmp_path / "banepa" / layer).mkdir(parents=True)
+        Image.new("L", (16, 16)).save(tmp_path / "banepa" / layer / "only.png")
+    with pytest.raises(ValueError, match=r"banepa has no scene to train on.*leave 'banepa' out of the recipe"):
+        read_set(tmp_path, "banepa", "train")
+    assert read_set(tmp_path, "banepa", "validation").names == ["only"]
