@@ -118,7 +118,7 @@ def test_crops_are_aimed_at_change(sets: Path) -> None:
 
 def test_only_training_tiles_are_drawn_from(sets: Path) -> None:
     samples = Samples(recipe(sources={"levir_cd": 1.0}, mix={"real": 1.0}), sets, LENGTH)
-    drawn = [s["after"].permute(1, 2, 0).numpy() for s in samples.pairs["levir_cd"]]
+    drawn = [pair.after for pair in samples.sets["levir_cd"]]
     assert len(drawn) == len(LEVIR_TRAIN)
     for held in read_set(sets, "levir_cd", "validation"):
         assert not any(np.array_equal(held.after, image) for image in drawn)

@@ -76,25 +76,21 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         if unknown := set(recipe.mix) - set(KINDS):
             raise ValueError(f"unknown kind of sample: {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
         self.recipe, self.length = recipe, length
-        self.pairs: dict[str, list[Sample]] = {}
-        self.change_tiles: dict[str, list[list[tuple[int, int]]]] = {}
-        self.known: list[Sample] = []  # pairs whose structures are known throughout, at both dates
-        dated: list[Sample] = []
-        for source in recipe.sources:
-            read = read_set(root, source, "train")
-            samples = [_sample(p) for p in read]
-            self.pairs[source] = samples
-            self.change_tiles[source] = [_changed_cells(s["labels"][2]) for s in samples]
-            dated += [
-                _one_date(s, date)
-                for s, p in zip(samples, read, strict=True)
-                for date in ((0,) if p.single_date else (0, 1))
-                if p.structures_known and (s["labels"][date] == 0).any()
-            ]
-            self.known += [s for s, p in zip(samples, read, strict=True) if p.structures_known]
-        self.dated = dated
-        if not dated and {"unrelated", "composite"} & set(recipe.mix):
-            raise ValueError("the mix needs a source whose structures are known throughout, besides levir_cd")
+        self.sets = {source: read_set(root, source, "train") for source in recipe.sources}
+        self.known = [  # pairs whose structures are known throughout
+            (source, i)
+            for source, pairs in self.sets.items()
+            for i, e in enumerate(pairs.entries)
+            if e.structures_known
+        ]
+        self.dated = [  # the same, date by date
+            (source, i, date)
+            for source, i in self.known
+            for date in ((0,) if self.sets[source].entries[i].single_date else (0, 1))
+        ]
+        self._cells: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        if not self.dated and {"unrelated", "composite"} & set(recipe.mix):
+            raise ValueError("the mix needs a source whose structures are known throughout (see datasets/README.md)")
 
     def __len__(self) -> int:
         return self.length
@@ -115,17 +111,29 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         mix = self.recipe.mix
         kind = choose(mix)
         if kind == "composite":
-            base, donor = (pool[randint(0, len(pool) - 1)] for pool in (self.known, self.dated))
+            base, donor = self._pair(*self.known[randint(0, len(self.known) - 1)]), self._date()
             return composite(self._crop(base), self._crop(donor))
         if kind == "unrelated":
-            a, b = (self._crop(self.dated[randint(0, len(self.dated) - 1)]) for _ in range(2))
-            return pair_unrelated(a, b)
+            return pair_unrelated(self._crop(self._date()), self._crop(self._date()))
         source = choose(self.recipe.sources)
-        index = randint(0, len(self.pairs[source]) - 1)
-        sample, cells = self.pairs[source][index], self.change_tiles[source][index]
+        index = randint(0, len(self.sets[source]) - 1)
+        sample = self._pair(source, index)
         if kind == "same":
             return self._crop(_one_date(sample, randint(0, 1)))
-        return self._crop(sample, cells if chance(self.recipe.aim_at_change) else [])
+        return self._crop(sample, self._changed(source, index) if chance(self.recipe.aim_at_change) else [])
+
+    def _pair(self, source: str, index: int) -> Sample:
+        return _sample(self.sets[source][index])
+
+    def _date(self) -> Sample:
+        """One date whose structures are known, as a pair with itself."""
+        source, index, date = self.dated[randint(0, len(self.dated) - 1)]
+        return _one_date(self._pair(source, index), date)
+
+    def _changed(self, source: str, index: int) -> list[tuple[int, int]]:
+        if (source, index) not in self._cells:
+            self._cells[source, index] = _changed_cells(torch.from_numpy(self.sets[source][index].change))
+        return self._cells[source, index]
 
     def _crop(self, sample: Sample, cells: list[tuple[int, int]] | None = None) -> Sample:
         """A random square, around one of `cells` if there are any, resampled to the recipe's crop size."""
