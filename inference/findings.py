@@ -14,6 +14,7 @@ from inference.pair import Pair
 from inference.reasons import Reason
 
 Kind = Literal["new", "remaining", "removed"]
+PictureKind = Literal["overhead", "photos"]
 KINDS: tuple[Kind, ...] = ("new", "remaining", "removed")
 
 
@@ -78,10 +79,31 @@ class Layers:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """What one photograph shows: class -> share, 0..1, of the pixels named.
+
+    Attributes:
+        common: of the view that both photographs have in common.
+        outside: of the rest of it, on the common grid; None where there is none, and for the later photograph.
+        whole: of all of it; for the later photograph only, whose frame is not that of the grid.
+    """
+
+    common: dict[str, float] | None
+    outside: dict[str, float] | None = None
+    whole: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Assessment:
-    """Everything that came out of one comparison. `pair` and `layers` are None where it was refused early."""
+    """Everything that came out of one comparison. `pair` and `layers` are None where it was refused early.
+
+    `kind` is of which kind the pictures are, and `views` what the earlier and the later photograph show; None for
+    overhead pictures.
+    """
 
     verdict: Verdict
     findings: tuple[Finding, ...] = ()
     pair: Pair | None = None
     layers: Layers | None = None
+    views: tuple[View, View] | None = None
+    kind: PictureKind = "overhead"

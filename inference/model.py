@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from model import OUTPUTS
+from model import CLASS_OUTPUTS, OUTPUTS
 
 
 class ModelError(RuntimeError):
@@ -33,18 +33,27 @@ def _session(weights: bytes, threads: int) -> ort.InferenceSession:
     return ort.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
 
+def _range(values: list[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (float(values[0]), float(values[1]))
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """What the manifest says of the input and of how to read the output."""
 
     multiple_of: int
-    gsd_range_m: tuple[float, float]
+    gsd_range_m: tuple[float, float] | None
+    """Metres per pixel of the overhead imagery these weights know; None for photographs."""
     temperature: dict[str, float]
     threshold: dict[str, float]
     change_peak: float
     """A changed patch counts only where its probability reaches this (see model.decision)."""
     area_error_px: float
     """Standard error of a finding's area per pixel of its outline, pixels."""
+    long_side: int | None = None
+    """Photographs are scored at this long side, pixels; None for overhead imagery, which is scored as it is."""
+    classes: tuple[str, ...] = ()
+    """What is told apart at each date besides structure or not; empty where nothing is."""
 
 
 class Model:
@@ -68,7 +77,9 @@ class Model:
             self.sha256 = str(facts["sha256"])
             self.contract = Contract(
                 multiple_of=int(facts["input"]["multiple_of"]),
-                gsd_range_m=(float(facts["input"]["gsd_range_m"][0]), float(facts["input"]["gsd_range_m"][1])),
+                gsd_range_m=_range(facts["input"].get("gsd_range_m")),
+                long_side=facts["input"].get("long_side"),
+                classes=tuple(facts["output"].get("classes", ())),
                 temperature={k: float(facts["calibration"]["temperature"][k]) for k in OUTPUTS},
                 threshold={k: float(facts["calibration"]["threshold"][k]) for k in OUTPUTS},
                 change_peak=float(facts["calibration"]["change_peak"]),
@@ -108,7 +119,27 @@ class Model:
 
     def probabilities(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Calibrated probabilities (N, 3, H, W) float32 in the order of `OUTPUTS`, for inputs as in `logits`."""
-        logits = np.concatenate(self.logits(before, after), axis=1)
+        return self._calibrated(np.concatenate(self.logits(before, after), axis=1))
+
+    def classes(
+        self, before: NDArray[np.uint8], after: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities as of `probabilities`, and those of the classes of each date, from one run.
+
+        Returns:
+            (N, 3, H, W) float32, and (N, 2, K, H, W) float32, K as in `contract.classes`, which sum to 1 over K.
+
+        Raises:
+            ModelError: these weights tell no classes apart.
+        """
+        if not self.contract.classes:
+            raise ModelError(f"{self.name} tells no classes apart; load the weights of the domain `ground`")
+        out = self._session.run([*OUTPUTS, *CLASS_OUTPUTS], {"before": before, "after": after})
+        logits = np.stack(out[3:], axis=1)
+        powers = np.exp(logits - logits.max(axis=2, keepdims=True))
+        return self._calibrated(np.concatenate(out[:3], axis=1)), powers / powers.sum(axis=2, keepdims=True)
+
+    def _calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         scale = np.array([1 / self.contract.temperature[k] for k in OUTPUTS], dtype=np.float32)
         logits *= scale[:, None, None]
         np.clip(logits, -30, 30, out=logits)

@@ -17,6 +17,7 @@ def report(assessment: Assessment) -> dict[str, Any]:
     verdict, pair = assessment.verdict, assessment.pair
     registration = pair.registration if pair else None
     return {
+        "kind": assessment.kind,
         "verdict": {
             "kind": verdict.kind.value,
             "reasons": [_reason(r) for r in verdict.reasons],
@@ -27,6 +28,7 @@ def report(assessment: Assessment) -> dict[str, Any]:
         "totals": {kind: _total([f for f in assessment.findings if f.kind == kind]) for kind in KINDS},
         "registration": asdict(registration) if registration else None,
         "images": pair and {"before": _image(pair.before), "after": _image(pair.after)},
+        "views": assessment.views and [asdict(view) for view in assessment.views],
         "model": _model(verdict),
     }
 
@@ -91,6 +93,7 @@ def _image(raster: Raster) -> dict[str, Any]:
         "gsd": None if raster.gsd is None else round(raster.gsd, 4),
         "crs": raster.crs.to_string() if raster.crs else None,
         "captured_at": raster.captured_at.isoformat() if raster.captured_at else None,
+        "place": None if raster.place is None else list(raster.place),
     }
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from datasets.district import Changes, generate
 from datasets.raster import Raster
 from inference.assess import assess
+from inference.compare import Asked
 from inference.findings import Assessment
 from service.app import create_app
 from service.jobs import Assess, Progress
@@ -41,8 +42,8 @@ class RedModel:
         return np.stack([first, second, first ^ second], axis=1).astype(np.float32) * 0.9 + 0.02
 
 
-def see_red(before: Raster, after: Raster, progress: Progress) -> Assessment:
-    """The real comparison with the model that sees red."""
+def see_red(before: Raster, after: Raster, asked: Asked, progress: Progress) -> Assessment:
+    """The real comparison of overhead imagery with the model that sees red."""
     return assess(before, after, RedModel(), progress=progress)  # type: ignore[arg-type]
 
 
@@ -158,6 +159,14 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.miniature import write_sets
 
     return write_sets(tmp_path_factory.mktemp("sets"))
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sets of photographs in miniature."""
+    from tests.miniature import write_photographs
+
+    return write_photographs(tmp_path_factory.mktemp("photographs"))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.network import ChangeNet
 from tests.miniature import recipe
-from training.loop import CHECKPOINT, learning_rate_factor, load_averaged, strip, train
+from training.loop import CHECKPOINT, average_runs, learning_rate_factor, load_averaged, strip, train
 
 
 def state(run: Path) -> dict[str, Any]:
@@ -186,3 +186,22 @@ def test_a_run_can_start_from_the_weights_of_another(
         if name.endswith("weight"):
             before = known["average"][f"module.{name}"] if stripped else known["net"][name]
             assert torch.allclose(value, before, atol=1e-6), name
+
+
+def test_the_mean_of_runs_is_a_run_to_release(straight: tuple[Path, list[float]], sets: Path, tmp_path: Path) -> None:
+    train(recipe(seed=5, steps=1), sets, tmp_path / "other", start=straight[0] / CHECKPOINT)
+    both = [straight[0] / CHECKPOINT, tmp_path / "other" / CHECKPOINT]
+    average_runs(both, tmp_path / "mean" / CHECKPOINT)
+    first, second, mean = (load_averaged(path)[0].state_dict() for path in (*both, tmp_path / "mean" / CHECKPOINT))
+    name = "change_head.logits.weight"
+    assert not torch.equal(first[name], second[name])
+    torch.testing.assert_close(mean[name], (first[name] + second[name]) / 2)
+    assert load_averaged(tmp_path / "mean" / CHECKPOINT)[1] == recipe()
+
+
+def test_runs_of_different_networks_have_no_mean(
+    straight: tuple[Path, list[float]], sets: Path, tmp_path: Path
+) -> None:
+    train(recipe(widths=(8, 8, 16), steps=1), sets, tmp_path / "wide")
+    with pytest.raises(ValueError, match="same network"):
+        average_runs([straight[0] / CHECKPOINT, tmp_path / "wide" / CHECKPOINT], tmp_path / CHECKPOINT)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from datasets.labelled import IGNORE
 from model.network import ChangeLogits
-from training.loss import DeepSupervision, masked_bce_dice, pair_loss
+from training.loss import DeepSupervision, masked_bce_dice, masked_classes, pair_loss
 
 
 def labels(*values: int) -> Tensor:
@@ -104,3 +104,24 @@ def test_coarse_features_get_a_gradient() -> None:
     change = (torch.rand(1, 64, 64) > 0.5).to(torch.uint8)
     DeepSupervision((4, 6))(features, change).backward()
     assert all(f.grad is not None and bool(f.grad.any()) for f in features)
+
+
+def test_classes_are_numbered_from_one() -> None:
+    target = torch.tensor([[[1, 2, 3, IGNORE]]], dtype=torch.uint8)
+    right = torch.full((1, 3, 1, 4), -12.0)
+    for column, number in enumerate((0, 1, 2)):
+        right[0, number, 0, column] = 12.0
+    assert masked_classes(right, target).item() < 0.2  # the smoothing of Dice over three pixels
+    assert masked_classes(right.roll(1, dims=1), target).item() > 5
+    assert masked_classes(right, torch.full_like(target, IGNORE)).item() == 0
+
+
+def test_a_network_with_classes_is_held_against_classes() -> None:
+    torch.manual_seed(0)
+    classes = torch.randn(1, 3, 8, 8)
+    structure = classes[:, :1] - torch.logsumexp(classes[:, 1:], dim=1, keepdim=True)
+    labels = torch.randint(1, 4, (1, 3, 8, 8), dtype=torch.uint8)
+    labels[:, 2] = IGNORE
+    logits = ChangeLogits(structure, structure, torch.zeros(1, 1, 8, 8), classes, classes)
+    expected = masked_classes(torch.cat([classes, classes]), torch.cat([labels[:, 0], labels[:, 1]]))
+    assert pair_loss(logits, labels, 0.7).item() == pytest.approx(0.7 * expected.item())

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -148,6 +148,30 @@ def strip(checkpoint: Path, target: Path) -> None:
     """Keep of a checkpoint what a release and a later `start` need: the averaged weights and the recipe."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     torch.save({"recipe": state["recipe"], "average": state["average"]}, target)
+
+
+def average_runs(checkpoints: Sequence[Path], target: Path) -> None:
+    """Mean of the averaged weights of runs that began with the same ones, as one checkpoint to release.
+
+    Wortsman et al., "Model soups" (ICML 2022): runs from one start that differ in their seed end in one basin, and
+    the mean of their weights is better than either.
+
+    Raises:
+        ValueError: the runs have different networks.
+    """
+    states = [torch.load(path, map_location="cpu", weights_only=True) for path in checkpoints]
+    averages = [state["average"] for state in states]
+    shapes = [{name: tuple(value.shape) for name, value in average.items()} for average in averages]
+    if any(shape != shapes[0] for shape in shapes):
+        raise ValueError("only runs of the same network can be averaged; give those of one recipe")
+    mean = {
+        name: torch.stack([average[name] for average in averages]).mean(dim=0)
+        if first.is_floating_point()
+        else first
+        for name, first in averages[0].items()
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"recipe": states[0]["recipe"], "average": mean}, target)
 
 
 def load_averaged(checkpoint: Path) -> tuple[ChangeNet, Recipe]:
