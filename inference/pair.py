@@ -22,12 +22,17 @@ class Registration:
         overlap: share of the grid covered by both pictures, 0..1.
         residual_px: what is left of the displacement after registration, in pixels of the grid; None where it
             could not be measured.
+        planes: how many planes the two photographs were laid on each other by; 0 for overhead pictures.
+        overlap_polygon: corners (x, y) of what both photographs show, pixels of the grid; None for overhead
+            pictures, of which the frames say it.
     """
 
     model: Literal["georeference", "identity", "similarity", "homography"]
     inliers: int
     overlap: float
     residual_px: float | None
+    planes: int = 0
+    overlap_polygon: tuple[tuple[float, float], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,15 @@
 """Lay `after` over `before`, and know whether it worked.
 
-Every candidate placement is judged by one measure, `alignment`: the correlation of gradient orientations of
-the two pictures (Fitch et al., "Orientation correlation", BMVC 2002). It does not care about light or season,
-needs no single structure to survive, and its peak says both how far the pictures are apart and whether they
-show the same ground at all. Candidates, in order: the georeference; the pictures as they are; shifted by the
-measured displacement; warped by matching points (SIFT, Lowe 2004, with MAGSAC++, Barath et al., CVPR 2020).
+Every candidate placement is judged by one measure, `alignment` (inference.correlation). Candidates, in order: the
+georeference; the pictures as they are; shifted by the measured displacement; warped by matching points (SIFT, Lowe
+2004, or learned, with MAGSAC++, Barath et al., CVPR 2020). Photographs taken by hand go another way, see
+`inference.planes`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import cv2
@@ -18,28 +18,24 @@ from numpy.typing import NDArray
 from rasterio.warp import Resampling, reproject
 
 from datasets.raster import Raster
+from inference.correlation import alignment, are_displaced, block_shifts
+from inference.matching import bundled
 from inference.pair import Pair, Registration
+from inference.planes import Planes, fit_surely
 from inference.reasons import Reason
 
-MIN_SIGNIFICANCE, SURE_SIGNIFICANCE = 9.5, 15.0
-"""Peak of the correlation in standard deviations. Measured on labelled sets: unrelated places, mirrored and turned
-pictures reach 11.9, pairs of the same place start at 9.9, but for two of 96 that are lost in it. Between the two
-bounds the peak must be consistent."""
-MIN_CONSISTENCY = 5.0
-"""A chance peak comes from a few edges that happen to meet and reaches 4.8; pairs of the same place start at 5.8,
-but for one of 96."""
 TOLERATED_SHIFT_PX = 4.0
 """A displacement up to this stays uncorrected: imagery leans by as much, and the network is trained for it."""
 MAX_GEOREFERENCE_SHIFT_PX = 8.0
 MIN_OVERLAP = 0.25
 MAX_SCALE = 4.0
 _MIN_INLIERS = 12
-_CORRELATION_SIDE = 512
-_BLOCKS = (12, 12)
-_FEATURE_SIDE = 1600
+_FEATURE_SIDE, _PHOTOGRAPH_SIDE = 1600, 640
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Points = tuple[NDArray[np.float32], NDArray[np.float32]]
+Matches = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class NotComparable(Exception):
@@ -50,94 +46,18 @@ class NotComparable(Exception):
         super().__init__(reason.say("en"))
 
 
-@dataclass(frozen=True, slots=True)
-class Alignment:
-    """How far `after` lies from `before` and how sure that is.
-
-    Attributes:
-        dx, dy: move `after` by this many pixels to lay it over `before`.
-        significance: height of the correlation peak in standard deviations of the correlation.
-        consistency: agreement of the two pictures there, block by block: mean over its standard error.
-    """
-
-    dx: float
-    dy: float
-    significance: float
-    consistency: float
-
-    @property
-    def shift_px(self) -> float:
-        return float(np.hypot(self.dx, self.dy))
-
-    @property
-    def is_significant(self) -> bool:
-        consistent = self.consistency >= MIN_CONSISTENCY
-        return self.significance >= (MIN_SIGNIFICANCE if consistent else SURE_SIGNIFICANCE)
-
-
-def _orientation(gray: NDArray[np.float32], valid: Mask) -> NDArray[np.complex64]:
-    """Unit gradient as a complex number, damped where there is hardly any."""
-    smooth = cv2.GaussianBlur(gray, (0, 0), 1.0)
-    gradient = cv2.Sobel(smooth, cv2.CV_32F, 1, 0) + 1j * cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    strength = np.abs(gradient)
-    inner = cv2.erode(valid.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-    typical = float(np.median(strength[inner])) if inner.any() else 0.0
-    result: NDArray[np.complex64] = (gradient / (strength + 0.5 * typical + 1e-3) * inner).astype(np.complex64)
-    return result
-
-
-def alignment(before: Image, before_valid: Mask, after: Image, after_valid: Mask) -> Alignment:
-    """Measure the displacement between two pictures of equal size, (H, W, 3) uint8 with (H, W) bool masks."""
-    height, width = before.shape[:2]
-    scale = min(1.0, _CORRELATION_SIDE / max(height, width))
-    size = (max(8, round(width * scale)), max(8, round(height * scale)))
-    fields = []
-    for pixels, valid in ((before, before_valid), (after, after_valid)):
-        gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        small = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
-        mask = cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        fields.append(_orientation(small, mask))
-    window = np.outer(np.hanning(size[1]), np.hanning(size[0])).astype(np.float32)
-    first, second = (field * window for field in fields)
-    correlation = np.fft.ifft2(np.fft.fft2(first) * np.conj(np.fft.fft2(second))).real
-    deviation = float(correlation.std())
-    if deviation == 0:
-        return Alignment(0.0, 0.0, 0.0, 0.0)
-    row, column = np.unravel_index(int(correlation.argmax()), correlation.shape)
-    dy = _signed(int(row), size[1]) + _vertex(correlation[:, column], int(row))
-    dx = _signed(int(column), size[0]) + _vertex(correlation[row], int(column))
-    significance = float(correlation.max()) / deviation
-    consistency = _consistency(first, np.roll(second, (int(row), int(column)), axis=(0, 1)))
-    return Alignment(dx * width / size[0], dy * height / size[1], significance, consistency)
-
-
-def _consistency(first: NDArray[np.complex64], second: NDArray[np.complex64]) -> float:
-    """Mean over standard error of how well two fields of orientations agree in each block that shows something."""
-    agreement = cv2.resize((first * np.conj(second)).real, _BLOCKS, interpolation=cv2.INTER_AREA)
-    weight = cv2.resize(np.abs(first * second), _BLOCKS, interpolation=cv2.INTER_AREA)
-    telling = weight > 0.02 * weight.max()
-    values = agreement[telling] / weight[telling]
-    return float(values.mean() / (values.std() + 1e-6) * np.sqrt(values.size)) if values.size > 1 else 0.0
-
-
-def _signed(index: int, length: int) -> int:
-    return (index + length // 2) % length - length // 2
-
-
-def _vertex(values: NDArray[np.floating], peak: int) -> float:
-    """Offset of the vertex of the parabola through the peak and its two neighbours, within half a sample."""
-    left, middle, right = values[peak - 1], values[peak], values[(peak + 1) % len(values)]
-    curvature = left - 2 * middle + right
-    return 0.0 if curvature >= 0 else float(np.clip(0.5 * (left - right) / curvature, -0.5, 0.5))
-
-
-def register(before: Raster, after: Raster) -> Pair:
+def register(before: Raster, after: Raster, domain: Literal["overhead", "ground"] = "overhead") -> Pair:
     """Bring two rasters onto the grid of `before`.
+
+    Photographs taken by hand (`ground`) are laid on each other plane by plane through matching points, however well
+    they seem to fit as they are: a common skyline is enough for that, and turned by two degrees it still is.
 
     Raises:
         NotComparable: no placement can be shown to be right (`no_overlap`, `misregistered`,
-            `resolution_mismatch`).
+            `resolution_mismatch`, of photographs `mirrored`).
     """
+    if domain == "ground":
+        return _register_photographs(before, after)
     if before.gsd and after.gsd:
         _check_scale(after.gsd / before.gsd)
     if before.crs is not None and after.crs is not None:
@@ -195,6 +115,23 @@ def _register_by_georeference(before: Raster, after: Raster) -> Pair:
 
 
 def _register_by_content(before: Raster, after: Raster) -> Pair:
+    """As they are, shifted, or warped by matching points: whichever comes first and leaves no block displaced.
+
+    A small turn or magnification still has one clear peak, but leaves the edges off. Where nothing fits everywhere,
+    the first that fits as a whole is taken, and it is for the gate (inference.quality) to say whether that will do.
+    """
+    first: Pair | None = None
+    for pair in _placements(before, after):
+        if not are_displaced(block_shifts(pair.before, pair.after)):
+            return pair
+        first = first or pair
+    if first is None:
+        raise NotComparable(Reason("no_overlap"))
+    return first
+
+
+def _placements(before: Raster, after: Raster) -> Iterator[Pair]:
+    """Placements that fit as a whole, the simplest first."""
     height, width = before.valid.shape
     same_size = after.valid.shape == before.valid.shape
     if abs(np.log((after.width / after.height) / (width / height))) < 0.01:
@@ -205,20 +142,46 @@ def _register_by_content(before: Raster, after: Raster) -> Pair:
             _check_scale(width / after.width)
         if found.is_significant and found.shift_px <= TOLERATED_SHIFT_PX:
             model: Literal["identity", "similarity"] = "identity" if same_size else "similarity"
-            return _pair(before, pixels, valid, after, model, 0, found.shift_px)
-        if found.is_significant:
+            yield _pair(before, pixels, valid, after, model, 0, found.shift_px)
+        elif found.is_significant:
             shifting = np.array([[1, 0, found.dx], [0, 1, found.dy], [0, 0, 1.0]]) @ scaling
             placed = _place(before, after, shifting)
             if placed is not None:
-                return _pair(before, *placed[:2], after, "similarity", 0, placed[2])
-    matched = _match(before, after)
-    if matched is None:
+                yield _pair(before, *placed[:2], after, "similarity", 0, placed[2])
+    for matches in (sift_matches, bundled().matches):
+        matched = _homography(*matches(before, after))
+        placed = None if matched is None else _place(before, after, matched[0])
+        if matched is not None and placed is not None:
+            yield _pair(before, *placed[:2], after, "homography", matched[1], placed[2])
+
+
+def lay(before: Raster, after: Raster) -> Planes:
+    """Where one photograph lies on the other, by matching points.
+
+    SIFT comes first, as it is the faster and the more exact, the learned matcher where SIFT is not sure. A facade may
+    be so even that it fits its own mirror image too; then it fits the photograph flipped back better still.
+
+    Raises:
+        NotComparable: it cannot be shown to lie anywhere (`no_overlap`), or only flipped (`mirrored`).
+    """
+    flipped = replace(after, pixels=after.pixels[:, ::-1].copy(), valid=after.valid[:, ::-1].copy())
+    first, second, third = (_sift_points(r, _PHOTOGRAPH_SIDE) for r in (before, after, flipped))
+    sizes = (after.width, after.height), (before.width, before.height)
+    planes = fit_surely(*_sift_pairs(first, second), *sizes) or fit_surely(*bundled().matches(before, after), *sizes)
+    mirrored = fit_surely(*_sift_pairs(first, third), *sizes)
+    if mirrored is not None and (planes is None or mirrored.inliers > planes.inliers):
+        raise NotComparable(Reason("mirrored"))
+    if planes is None:
         raise NotComparable(Reason("no_overlap"))
-    transform, inliers = matched
-    placed = _place(before, after, transform)
-    if placed is None:
-        raise NotComparable(Reason("no_overlap"))
-    return _pair(before, *placed[:2], after, "homography", inliers, placed[2])
+    return planes
+
+
+def _register_photographs(before: Raster, after: Raster) -> Pair:
+    planes = lay(before, after)
+    pair = _pair(before, *planes.warp(after), after, "homography", planes.inliers, planes.residual_px)
+    outline = tuple((round(x, 1), round(y, 1)) for x, y in planes.overlap.exterior.coords[:-1])
+    told = replace(pair.registration, planes=len(planes.matrices), overlap_polygon=outline)
+    return replace(pair, registration=told)
 
 
 def _place(before: Raster, after: Raster, transform: NDArray[np.float64]) -> tuple[Image, Mask, float] | None:
@@ -255,28 +218,38 @@ def _mean_scale(transform: NDArray[np.float64]) -> float:
     return float(np.sqrt(abs(np.linalg.det(transform[:2, :2]))))
 
 
-def _match(before: Raster, after: Raster) -> tuple[NDArray[np.float64], int] | None:
-    """Homography from `after` to `before` by matching points, and its inliers; None if there is none."""
-    sift = cv2.SIFT.create(nfeatures=6000, contrastThreshold=0.02)
-    points, descriptors = [], []
-    for raster in (before, after):
-        scale = min(1.0, _FEATURE_SIDE / max(raster.height, raster.width))
-        gray = cv2.cvtColor(raster.pixels, cv2.COLOR_RGB2GRAY)
-        if scale < 1:
-            gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        mask = cv2.resize(raster.valid.astype(np.uint8), gray.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        keypoints, found = sift.detectAndCompute(gray, mask)
-        if found is None or len(keypoints) < _MIN_INLIERS:
-            return None
-        points.append((np.array([k.pt for k in keypoints], dtype=np.float32) + 0.5) / scale - 0.5)
-        # RootSIFT: Arandjelovic & Zisserman, CVPR 2012.
-        descriptors.append(np.sqrt(found / (found.sum(axis=1, keepdims=True) + 1e-7)))
-    nearest = cv2.BFMatcher().knnMatch(descriptors[1], descriptors[0], k=2)
-    good = [m for m, n in (p for p in nearest if len(p) == 2) if m.distance < 0.8 * n.distance]
-    if len(good) < _MIN_INLIERS:
+def sift_matches(before: Raster, after: Raster) -> Matches:
+    """Matching points by SIFT: (N, 2) pixels of `after` and the (N, 2) pixels of `before` they belong to."""
+    return _sift_pairs(_sift_points(before, _FEATURE_SIDE), _sift_points(after, _FEATURE_SIDE))
+
+
+def _sift_points(raster: Raster, side: int) -> Points:
+    """Pixels (N, 2) and descriptors (N, 128) of points, looked for at a longer side of `side` at most."""
+    scale = min(1.0, side / max(raster.height, raster.width))
+    gray = cv2.cvtColor(raster.pixels, cv2.COLOR_RGB2GRAY)
+    if scale < 1:
+        gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    mask = cv2.resize(raster.valid.astype(np.uint8), gray.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    keypoints, found = cv2.SIFT.create(nfeatures=6000, contrastThreshold=0.02).detectAndCompute(gray, mask)
+    if found is None:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+    xy = (np.array([k.pt for k in keypoints], dtype=np.float32) + 0.5) / scale - 0.5
+    # RootSIFT: Arandjelovic & Zisserman, CVPR 2012.
+    return xy.astype(np.float32), np.sqrt(found / (found.sum(axis=1, keepdims=True) + 1e-7))
+
+
+def _sift_pairs(before: Points, after: Points) -> Matches:
+    if min(len(before[0]), len(after[0])) < _MIN_INLIERS:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
+    nearest = cv2.BFMatcher().knnMatch(after[1], before[1], k=2)
+    good = [m for m, n in nearest if m.distance < 0.8 * n.distance]
+    return after[0][[m.queryIdx for m in good]], before[0][[m.trainIdx for m in good]]
+
+
+def _homography(source: NDArray[np.float32], target: NDArray[np.float32]) -> tuple[NDArray[np.float64], int] | None:
+    """Homography through matching points, and its inliers; None if there is none."""
+    if len(source) < _MIN_INLIERS:
         return None
-    source = points[1][[m.queryIdx for m in good]]
-    target = points[0][[m.trainIdx for m in good]]
     fit, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, 3.0, maxIters=10_000, confidence=0.9999)
     if fit is None or int(inliers.sum()) < _MIN_INLIERS:
         return None

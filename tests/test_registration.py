@@ -14,8 +14,9 @@ from rasterio.crs import CRS
 from rasterio.warp import Resampling, reproject
 
 from datasets.raster import Raster
+from inference.correlation import alignment
 from inference.pair import Pair
-from inference.registration import MIN_OVERLAP, NotComparable, alignment, register
+from inference.registration import MIN_OVERLAP, NotComparable, register
 from tests.imagery import MAGENTA, UTM, Pixels, built, ground, located, raster, relit
 
 SIDE = 320

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,8 @@ import numpy as np
 
 from datasets.labelled import read_set
 from datasets.raster import Raster
-from inference.registration import NotComparable, alignment, register
+from inference.correlation import alignment
+from inference.registration import NotComparable, register
 
 SOURCES = ("levir_cd", "xbd_mexico", "xbd_other", "ida")
 
@@ -57,9 +59,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=20, help="pairs per set")
     options = parser.parse_args()
     for source in SOURCES:
-        pairs = (read_set(options.data, source, "train") + read_set(options.data, source, "validation"))[
-            : options.limit
-        ]
+        splits = (read_set(options.data, source, split) for split in ("train", "validation"))
+        pairs = list(islice(chain.from_iterable(splits), options.limit))
         dates = [(_raster(p.before), _raster(p.after)) for p in pairs]
         others = [dates[(i + max(1, len(dates) // 2)) % len(dates)][1] for i in range(len(dates))]
         own = [_significance(a, b) for a, b in dates]
