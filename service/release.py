@@ -5,19 +5,24 @@ Figures are those of the shipped path, ONNX Runtime and tiling included, not of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.labelled import SOURCES
-from inference.model import Model
+from datasets.labelled import IGNORE, SOURCES
+from inference.findings import Layers
+from inference.model import Contract, Model
 from inference.tiling import predict_tiled
+from inference.vectorise import classify
 from model import OUTPUTS
+from service.release_photographs import release_photographs
+from training.card import write_card
 from training.evaluate import (
     Predict,
-    area_error_px,
+    Prediction,
     best_peak,
     best_threshold,
     predict_validation,
@@ -26,9 +31,14 @@ from training.evaluate import (
     table,
     temperature,
 )
+from training.outcomes import UNKNOWN_ERROR_PX, Outcome, area_coverage, area_error_px, finding_reliability, outcomes
+from training.robustness import predict_shifted
 
 GSD_RANGE_M = (0.25, 1.2)
 """Ground resolution of the training imagery, its resampling included."""
+
+SHIFT_PX = 4
+"""By how much one date is displaced to measure what misalignment costs; registration leaves no more."""
 
 
 def _predictor(model: Model) -> Predict:
@@ -42,26 +52,53 @@ def _sources(data: Path) -> list[str]:
     return [s for s in SOURCES if (data / s).is_dir() and s != "dubai_coarse"]  # its labels are coarse
 
 
-def measure(model: Model, data: Path) -> dict[str, dict[str, float | None]]:
-    """Figures of released weights on every validation split below `data`, told forwards and backwards."""
+def measure(model: Model, data: Path, *, shift_px: int = 0) -> dict[str, dict[str, float | None]]:
+    """Figures of released weights on every validation split below `data`, told forwards and backwards.
+
+    With `shift_px`, those of change alone, forwards, with the earlier date moved by so much (training.robustness).
+    """
     rows: dict[str, dict[str, float | None]] = {}
+    contract, predict = model.contract, _predictor(model)
+    if shift_px:
+        moved = predict_shifted(data, _sources(data), predict, shift_px)
+        scores = table(moved, contract.threshold, contract.change_peak)
+        return {name: s.as_dict() for name, s in scores.items() if name.endswith("/change")}
     for suffix, swap in (("", False), (" (swapped)", True)):
-        predictions = predict_validation(data, _sources(data), _predictor(model), swap=swap)
-        scores = table(predictions, model.contract.threshold, model.contract.change_peak)
+        predictions = predict_validation(data, _sources(data), predict, swap=swap)
+        scores = table(predictions, contract.threshold, contract.change_peak)
         rows |= {name + suffix: s.as_dict() for name, s in scores.items()}
     return rows
 
 
+def finding_outcomes(predictions: Sequence[Prediction], contract: Contract) -> dict[str, list[Outcome]]:
+    """The findings that would be reported for each pair, with what the labels say: of `change` and of `remaining`."""
+    found: dict[str, list[Outcome]] = {"change": [], "remaining": []}
+    for prediction in predictions:
+        pair, layers = prediction.pair, Layers(*prediction.probabilities)
+        scene = f"{pair.source}/{pair.name}"
+        masks = classify(layers, np.ones(pair.change.shape, dtype=np.bool_), contract)
+        for mask in (masks.new, masks.removed):
+            found["change"] += outcomes(scene, mask, layers.change, pair.change)
+        if pair.structures_known:
+            dates = pair.structure_before, pair.structure_after
+            standing = np.maximum(np.minimum(*dates), IGNORE * ((dates[0] == IGNORE) | (dates[1] == IGNORE)))
+            least = np.minimum(layers.structure_before, layers.structure_after)
+            found["remaining"] += outcomes(scene, masks.remaining, least, standing.astype(np.uint8))
+    return found
+
+
 def release(run: Path, data: Path, version: str, folder: Path) -> Path:
-    """Export the averaged weights of a run, calibrate them on the validation splits and write the manifest.
+    """Export the averaged weights of a run, calibrate them on the validation splits, write manifest and model card.
 
     Returns:
-        Path of the manifest; the ONNX file lies beside it.
+        Path of the manifest; the ONNX file and the card lie beside it.
     """
     from training.export import export_onnx, write_manifest
     from training.loop import CHECKPOINT, load_averaged, strip
 
     net, recipe = load_averaged(run / CHECKPOINT)
+    if recipe.domain == "ground":
+        return release_photographs(run, net, recipe, data, version, folder)
     folder.mkdir(parents=True, exist_ok=True)
     onnx, manifest = folder / f"{recipe.domain}.onnx", folder / f"{recipe.domain}.json"
     facts: dict[str, Any] = {
@@ -71,7 +108,8 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
     strip(run / CHECKPOINT, onnx.with_suffix(".pt"))
     plain = dict.fromkeys(OUTPUTS, 1.0)
     half = dict.fromkeys(OUTPUTS, 0.5)
-    write_manifest(manifest, **facts, threshold=half, temperature=plain, change_peak=0.5, area_error_px=1.0)
+    unknown = UNKNOWN_ERROR_PX
+    write_manifest(manifest, **facts, threshold=half, temperature=plain, change_peak=0.5, area_error_px=unknown)
     raw = predict_validation(data, _sources(data), _predictor(Model(onnx, manifest)))
     temperatures = {output: temperature(raw, output) for output in OUTPUTS}
     # Both dates are read by one head: they get one temperature and one threshold, or symmetry would be lost.
@@ -81,11 +119,20 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
     thresholds["structure_after"] = thresholds["structure_before"]
     facts |= {
         "threshold": thresholds, "temperature": temperatures,
-        "change_peak": best_peak(calibrated, thresholds["change"]),
-        "area_error_px": area_error_px(calibrated, thresholds["change"]),
-        "calibration_error": {o: round(reliability(calibrated, o).expected_calibration_error, 4) for o in OUTPUTS},
-        "recipe": recipe.as_dict(),
+        "change_peak": best_peak(calibrated, thresholds["change"]), "recipe": recipe.as_dict(),
+    }  # fmt: skip
+    write_manifest(manifest, **facts, area_error_px=unknown)
+    model = Model(onnx, manifest)
+    found = finding_outcomes(calibrated, model.contract)
+    diagrams = {output: reliability(calibrated, output) for output in OUTPUTS}
+    diagrams |= {f"findings: {kind}": finding_reliability(f) for kind, f in found.items()}
+    facts |= {
+        "area_error_px": area_error_px(found["change"]), "area_coverage": area_coverage(found["change"]),
+        "calibration_error": {o: round(diagrams[o].expected_calibration_error, 4) for o in OUTPUTS},
+        "reliability": {name: diagram.as_dict() for name, diagram in diagrams.items()},
+        "metrics": measure(model, data),
+        "shift": {"px": SHIFT_PX, "metrics": measure(model, data, shift_px=SHIFT_PX)},
     }  # fmt: skip
     write_manifest(manifest, **facts)
-    write_manifest(manifest, **facts, metrics=measure(Model(onnx, manifest), data))
+    write_card(manifest, run)
     return manifest

@@ -13,7 +13,6 @@ from datasets.labelled import IGNORE, LabelledPair, read_set
 from model import OUTPUTS
 from training.evaluate import (
     Prediction,
-    area_error_px,
     best_peak,
     best_threshold,
     predict_validation,
@@ -206,41 +205,3 @@ def test_each_output_has_a_threshold_of_its_own() -> None:
     rows = table([predicted(truth * 0.6, truth)], {**HALF, "change": 0.7})
     assert rows["ida/structure_before"].recall == 1
     assert rows["ida/change"].recall == 0
-
-
-def test_the_area_error_is_that_of_the_outline() -> None:
-    # 22 x 20 found of 20 x 20: 40 pixels too many along an outline of 2 x (22 + 20) = 84.
-    found = predicted(square(10, 10, 22, 20) * 0.9, square(10, 10, 20, 20))
-    assert area_error_px([found], 0.5) == pytest.approx(40 / 84, abs=1e-3)
-
-
-def test_area_errors_of_both_signs_do_not_cancel() -> None:
-    over = predicted(square(10, 10, 22, 20) * 0.9, square(10, 10, 20, 20))
-    under = predicted(square(10, 10, 18, 20) * 0.9, square(10, 10, 20, 20))
-    expected = np.sqrt(((40 / 84) ** 2 + (40 / 76) ** 2) / 2)
-    assert area_error_px([over, under], 0.5) == pytest.approx(expected, abs=1e-3)
-
-
-def test_a_perfect_outline_has_no_error() -> None:
-    truth = square(10, 10, 20, 20)
-    assert area_error_px([predicted(truth * 0.9, truth)], 0.5) == 0
-
-
-@pytest.mark.parametrize(
-    ("found", "truth"),
-    [
-        (square(10, 10, 20, 40), square(10, 10, 20, 15) | square(10, 35, 20, 15)),  # one found, two true
-        (square(10, 10, 20, 15) | square(10, 35, 20, 15), square(10, 10, 20, 40)),  # two found, one true
-        (square(10, 10, 5, 5), square(10, 10, 20, 20)),  # too small to be an object
-        (square(10, 10, 20, 20), square(40, 40, 20, 20)),  # apart
-    ],
-    ids=["merged", "split", "small", "apart"],
-)
-def test_only_objects_that_match_one_to_one_tell_of_areas(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
-    assert area_error_px([predicted(found * 0.9, truth)], 0.5) == 1.0  # what stands in for a measurement
-
-
-def test_ignored_pixels_belong_to_no_area() -> None:
-    truth = square(10, 10, 20, 20)
-    truth[:, 30:] = IGNORE
-    assert area_error_px([predicted(square(10, 10, 20, 50) * 0.9, truth)], 0.5) == 0

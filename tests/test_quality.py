@@ -9,8 +9,19 @@ import numpy as np
 import pytest
 
 from datasets.raster import Raster
+from inference.correlation import block_shifts
 from inference.decode import read_raster
-from inference.quality import MIN_SIDE_PX, pair_problems, picture_notes, picture_problems, same_image, sharpness
+from inference.pair import Pair, Registration
+from inference.quality import (
+    MIN_SIDE_PX,
+    Measures,
+    measure,
+    pair_problems,
+    picture_notes,
+    picture_problems,
+    placement_problems,
+    same_image,
+)
 from tests.imagery import Pixels, built, encoded, ground, raster, relit
 
 BLOCKS = ((40, 50, 60, 40), (150, 120, 50, 70))
@@ -69,10 +80,99 @@ def test_an_even_picture_is_refused() -> None:
     assert problems(np.full((100, 100, 3), 128, dtype=np.uint8)) == ["too_blurred"]
 
 
+def measured(pixels: Pixels) -> Measures:
+    found = measure(pixels, np.ones(pixels.shape[:2], dtype=np.bool_))
+    assert found is not None
+    return found
+
+
 def test_sharpness_does_not_depend_on_the_light() -> None:
-    valid = np.ones(PICTURE.shape[:2], dtype=np.bool_)
-    gray = PICTURE[..., 0]
-    assert sharpness(gray, valid) == pytest.approx(sharpness((gray * 0.5).astype(np.uint8), valid), rel=0.05)
+    dimmed = (PICTURE * 0.5).astype(np.uint8)
+    assert measured(PICTURE).sharpness == pytest.approx(measured(dimmed).sharpness, rel=0.05)
+
+
+def test_rounding_to_grey_levels_does_not_pass_for_sharpness() -> None:
+    pale = (cv2.GaussianBlur(PICTURE, (0, 0), 6.0) * 0.3 + 80).astype(np.uint8)
+    assert problems(pale) == ["too_blurred"]
+
+
+@pytest.mark.parametrize("vertical", [False, True])
+def test_a_picture_blurred_along_one_direction_is_refused(vertical: bool) -> None:
+    kernel = np.full((1, 15), 1 / 15, dtype=np.float32)
+    streaked = cv2.filter2D(PICTURE, -1, kernel.T if vertical else kernel)
+    assert problems(np.asarray(streaked, dtype=np.uint8)) == ["too_blurred"]
+
+
+@pytest.mark.parametrize(("cover", "refused"), [(0.15, False), (0.7, True), (0.85, True)])
+def test_thick_haze_is_refused_and_thin_haze_is_not(cover: float, refused: bool) -> None:
+    hazed = (PICTURE * (1 - cover) + 226 * cover).round().astype(np.uint8)
+    found = problems(hazed)
+    assert found in (["hazy"], ["cloud"]) if refused else found == []
+
+
+def test_a_picture_without_contrast_is_refused_however_sharp() -> None:
+    assert problems((ground(1) * 0.06 + 100).round().astype(np.uint8)) == ["hazy"]
+
+
+@pytest.mark.parametrize(("share", "refused"), [(0.2, False), (0.7, True)])
+def test_cloud_is_told_by_its_share(share: float, refused: bool) -> None:
+    rng = np.random.default_rng(0)
+    clouded = PICTURE.copy()
+    rows = round(256 * share)
+    shading = cv2.GaussianBlur(rng.normal(0, 40, (rows, 256)), (0, 0), 12)
+    clouded[:rows] = np.clip(225 + shading, 0, 240).astype(np.uint8)[..., None]
+    found = picture_problems(raster(clouded), "after")
+    assert [r.code for r in found] == (["cloud"] if refused else [])
+    if refused:
+        assert found[0].values["cloud_percent"] == pytest.approx(100 * share, abs=8)
+        assert picture_problems(raster(clouded), "after", overhead=False) == []  # the sky of a photograph
+
+
+@pytest.mark.parametrize(("noise", "refused"), [(6, False), (60, True), (90, True)])
+def test_noise_that_drowns_all_detail_is_refused(noise: float, refused: bool) -> None:
+    assert problems(relit(PICTURE, gain=1.0, noise=noise)) == (["too_noisy"] if refused else [])
+
+
+@pytest.mark.parametrize(("quality", "refused"), [(2, True), (60, False), (90, False)])
+def test_a_picture_compressed_to_blocks_is_refused(quality: int, refused: bool) -> None:
+    compressed = read_raster(encoded(PICTURE, "JPEG", quality=quality)).pixels
+    assert problems(compressed) == (["over_compressed"] if refused else [])
+
+
+def placed(after: Pixels) -> Pair:
+    before = raster(ground(7, 512))
+    return Pair(before, raster(after), Registration("identity", 0, 1.0, 0.0))
+
+
+def test_a_pair_that_fits_everywhere_passes() -> None:
+    pair = placed(relit(ground(7, 512)))
+    assert (block_shifts(pair.before, pair.after) < 1).all()
+    assert len(block_shifts(pair.before, pair.after)) == 16
+    assert placement_problems(pair) == []
+
+
+@pytest.mark.parametrize(("shift", "refused"), [(4, False), (16, True)])
+def test_a_pair_of_which_one_half_lies_elsewhere_is_refused(shift: int, refused: bool) -> None:
+    after = relit(ground(7, 512))
+    after[:, 256:] = np.roll(after, shift, axis=0)[:, 256:]
+    found = placement_problems(placed(after))
+    assert [r.code for r in found] == (["misregistered"] if refused else [])
+    if refused:
+        assert found[0].values["residual_px"] == pytest.approx(shift, abs=1)
+
+
+def test_a_later_date_too_coarse_for_the_grid_is_refused() -> None:
+    small = cv2.resize(relit(ground(7, 512)), (128, 128), interpolation=cv2.INTER_AREA)
+    enlarged = cv2.resize(small, (512, 512), interpolation=cv2.INTER_LINEAR)
+    (reason,) = placement_problems(placed(np.asarray(enlarged, dtype=np.uint8)))
+    assert (reason.code, reason.values) == ("too_blurred", {"side": "after"})
+
+
+def test_blocks_that_were_not_seen_say_nothing() -> None:
+    pair = placed(relit(ground(7, 512)))
+    unseen = np.zeros((512, 512), dtype=np.bool_)
+    hidden = Pair(pair.before, raster(pair.after.pixels, unseen), pair.registration)
+    assert len(block_shifts(hidden.before, hidden.after)) == 0
 
 
 @pytest.mark.parametrize(("height", "width", "refused"), [(63, 200, True), (200, 63, True), (64, 64, False)])

@@ -48,6 +48,31 @@ def test_the_manifest_holds_a_calibration(manifest: dict[str, Any]) -> None:
         assert 0.2 <= calibration["threshold"][output] <= 0.8
         assert 0 <= manifest["calibration_error"][output] <= 1
     assert calibration["area_error_px"] >= 0
+    assert set(manifest["reliability"]) == {*OUTPUTS, "findings: change", "findings: remaining"}
+    for output in OUTPUTS:
+        diagram = manifest["reliability"][output]
+        assert diagram["error"] == manifest["calibration_error"][output]
+        assert 0 < len(diagram["bins"]) <= 15
+
+
+def test_the_manifest_says_how_many_true_areas_the_stated_interval_held(manifest: dict[str, Any]) -> None:
+    coverage = manifest["area_coverage"]
+    assert (coverage["interval"], coverage["sigmas"]) == (0.9, 1.645)
+    assert coverage["share"] is None  # three tiles have too few findings
+
+
+def test_the_manifest_says_what_a_shift_costs(manifest: dict[str, Any]) -> None:
+    shift = manifest["shift"]
+    assert shift["px"] == 4
+    assert set(shift["metrics"]) == {n for n in manifest["metrics"] if n.endswith("/change")}
+    # What the shift uncovers is not scored.
+    assert 0 < shift["metrics"]["levir_cd/change"]["area_km2"] < manifest["metrics"]["levir_cd/change"]["area_km2"]
+
+
+def test_the_card_lies_beside_the_manifest_and_names_the_weights(released: Released, manifest: dict[str, Any]) -> None:
+    text = released.manifest.with_suffix(".md").read_text("utf-8")
+    assert manifest["sha256"] in text
+    assert "levir_cd/change (swapped)" in text
 
 
 def test_both_dates_are_calibrated_alike(manifest: dict[str, Any]) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
 from model import OUTPUTS
-from model.decision import MIN_OBJECT_PX, hysteresis
-from training.metrics import MIN_COVER, Reliability, Scores, score
+from model.decision import hysteresis
+from training.metrics import Reliability, Scores, score
 
 MAX_RECALL_LOSS = 0.02
 """Share of the true objects that may be given up for fewer false alarms."""
@@ -171,42 +170,3 @@ def reliability(predictions: Sequence[Prediction], output: str) -> Reliability:
         if output == "change" or _labelled_throughout(truth):
             result.add(prediction.probabilities[index], truth)
     return result
-
-
-def area_error_px(predictions: Sequence[Prediction], threshold: float) -> float:
-    """Standard error of the area of a found object per pixel of its outline.
-
-    Measured on true objects that one predicted object, and only one, overlaps: the root mean square of
-    (predicted - true area) / length of the predicted outline.
-    """
-    errors = []
-    for prediction in predictions:
-        truth = prediction.truth("change")
-        mask = (prediction.probabilities[2] >= threshold) & (truth != IGNORE)
-        errors += _area_errors(mask, truth == 1)
-    return round(float(np.sqrt(np.mean(np.square(errors)))), 3) if errors else 1.0
-
-
-def _area_errors(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> list[float]:
-    _, true_labels, true_stats, _ = cv2.connectedComponentsWithStats(truth.astype(np.uint8), connectivity=8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(predicted.astype(np.uint8), connectivity=8)
-    width = int(true_labels.max()) + 1
-    both = labels.astype(np.int64) * width + true_labels
-    overlap = np.bincount(both.ravel(), minlength=count * width).reshape(count, width)[1:, 1:]
-    errors = []
-    for i, row in enumerate(overlap, start=1):
-        area, partners = int(stats[i, cv2.CC_STAT_AREA]), np.flatnonzero(row)
-        if area < MIN_OBJECT_PX or len(partners) != 1 or (overlap[:, partners[0]] > 0).sum() != 1:
-            continue
-        true_area = int(true_stats[partners[0] + 1, cv2.CC_STAT_AREA])
-        if row[partners[0]] < MIN_COVER * true_area:
-            continue
-        errors.append((area - true_area) / _outline_length(labels == i, stats[i]))
-    return errors
-
-
-def _outline_length(mask: NDArray[np.bool_], stats: NDArray[np.int32]) -> float:
-    """Length of the pixel edges that bound an object, as the length of its traced polygon."""
-    left, top, width, height = (int(v) for v in stats[:4])
-    cut = np.pad(mask[top : top + height, left : left + width], 1).astype(np.int8)
-    return float(np.abs(np.diff(cut, axis=0)).sum() + np.abs(np.diff(cut, axis=1)).sum())

@@ -13,7 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from model import OUTPUTS
+from model import CLASS_OUTPUTS, OUTPUTS
 from model.network import STRIDE, ChangeNet
 
 INPUTS = ("before", "after")
@@ -22,21 +22,21 @@ TESTED_SIZES = (256, 512, 1024)
 
 
 class _Tuple(nn.Module):
-    """The exporter names plain tuples, not named ones."""
+    """The exporter names plain tuples, not named ones, and no output that is not there."""
 
     def __init__(self, net: ChangeNet) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return tuple(self.net(before, after))
+    def forward(self, before: Tensor, after: Tensor) -> tuple[Tensor, ...]:
+        return tuple(x for x in self.net(before, after) if x is not None)
 
 
 def export_onnx(net: ChangeNet, path: Path) -> str:
     """Write `net` as ONNX with dynamic batch and window size, atomically.
 
     Inputs are (N, 3, H, W) uint8 RGB, so that normalisation cannot be forgotten or done twice; outputs are
-    (N, 1, H, W) float32 logits.
+    (N, 1, H, W) float32 logits, and (N, K, H, W) for each date where the network tells K classes apart.
 
     Returns:
         sha256 of the file.
@@ -47,12 +47,13 @@ def export_onnx(net: ChangeNet, path: Path) -> str:
     # The sides are written as 16 h and 16 w, which tells the exporter what the encoder needs of them.
     batch, h, w = torch.export.Dim("batch", min=1), torch.export.Dim("h", min=2), torch.export.Dim("w", min=2)
     shape = {0: batch, 2: STRIDE * h, 3: STRIDE * w}
+    names = OUTPUTS if net.classes == 1 else (*OUTPUTS, *CLASS_OUTPUTS)
     with warnings.catch_warnings():
         # Of torch about itself, and that both inputs share their axes, which is meant.
         warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
         warnings.filterwarnings("ignore", r".*axis name: .* will not be used", UserWarning)
         program = torch.onnx.export(
-            _Tuple(net).eval(), examples, input_names=INPUTS, output_names=OUTPUTS,
+            _Tuple(net).eval(), examples, input_names=INPUTS, output_names=names,
             dynamic_shapes={"before": shape, "after": shape}, dynamo=True, opset_version=20, verbose=False,
         )  # fmt: skip
     assert program is not None
@@ -75,24 +76,27 @@ def anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write_manifest(
-    path: Path, *, name: str, version: str, domain: str, sha256: str, gsd_range: tuple[float, float],
-    threshold: dict[str, float], temperature: dict[str, float], change_peak: float, area_error_px: float, **facts: Any,
+    path: Path, *, name: str, version: str, domain: str, sha256: str, gsd_range: tuple[float, float] | None,
+    threshold: dict[str, float], temperature: dict[str, float], change_peak: float, area_error_px: float,
+    long_side: int | None = None, classes: tuple[str, ...] = (), **facts: Any,
 ) -> None:  # fmt: skip
     """Write the manifest that `inference.model` reads beside the ONNX file.
 
     Args:
-        gsd_range: metres per pixel the weights were trained on.
+        gsd_range: metres per pixel the weights were trained on; None for photographs.
         threshold: output -> calibrated probability from which a pixel counts.
         temperature: output -> divisor of its logits (Guo et al., ICML 2017).
         change_peak: probability that a changed patch must reach somewhere (model.decision).
         area_error_px: standard error of a finding's area per pixel of its outline.
+        long_side, classes: of weights for photographs: the long side at which they are scored, and what is told apart.
         facts: whatever else is to be kept, such as metrics, data and recipe. NaN becomes null: JSON has no NaN.
     """
     manifest = {
         "name": name, "version": version, "domain": domain, "sha256": sha256,
         "input": {"names": INPUTS, "layout": "NCHW", "dtype": "uint8", "channels": "RGB", "multiple_of": STRIDE,
-                  "tested_sizes": TESTED_SIZES, "gsd_range_m": gsd_range},
-        "output": {"names": OUTPUTS, "layout": "NCHW", "dtype": "float32", "meaning": "logits"},
+                  "tested_sizes": TESTED_SIZES, "gsd_range_m": gsd_range, "long_side": long_side},
+        "output": {"names": (*OUTPUTS, *CLASS_OUTPUTS) if classes else OUTPUTS, "classes": classes, "layout": "NCHW",
+                   "dtype": "float32", "meaning": "logits"},
         "calibration": {"temperature": temperature, "threshold": threshold, "change_peak": change_peak,
                         "area_error_px": area_error_px},
         **facts,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import cv2
 import numpy as np
@@ -115,7 +116,7 @@ def score(predicted: NDArray[np.bool_], truth: NDArray[np.uint8], gsd: float) ->
 class Reliability:
     """Histogram of predicted probability against truth, for reliability diagrams and calibration error."""
 
-    def __init__(self, bins: int = 20) -> None:
+    def __init__(self, bins: int = 15) -> None:
         self.count = np.zeros(bins)
         self.confidence = np.zeros(bins)
         self.positive = np.zeros(bins)
@@ -133,3 +134,14 @@ class Reliability:
     def expected_calibration_error(self) -> float:
         """Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017)."""
         return _ratio(float(np.abs(self.confidence - self.positive).sum()), float(self.count.sum()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For manifests: the calibration error, None where nothing was measured, and for each bin that holds
+        anything the mean probability said, the share that is true, and the count."""
+        error = self.expected_calibration_error
+        held = self.count > 0
+        bins = zip(self.confidence[held], self.positive[held], self.count[held], strict=True)
+        return {
+            "error": None if math.isnan(error) else round(error, 4),
+            "bins": [[round(float(said / n), 4), round(float(true / n), 4), int(n)] for said, true, n in bins],
+        }
