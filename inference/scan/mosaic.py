@@ -1,0 +1,149 @@
+"""From windows to one picture: neighbours pass into each other, in whole numbers, whatever order they came in."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.io import DatasetReader, MemoryFile
+
+from datasets.scene import GDAL_OPTIONS, Grid
+from inference.scan.journal import Journal
+from inference.scan.window import COVERAGE, NODATA, OBSERVED, OUTSIDE
+from inference.scan.windows import BLEND, MARGIN, SIDE, STEP, Box, Lattice, Window
+
+BANDS = 4
+_TILE = 256
+
+
+def _weight(lattice: Lattice, window: Window) -> NDArray[np.uint32]:
+    """(H, W) over `kept`: full inside, falling towards the neighbours so that two of them add up to full."""
+    rise = 2 * np.arange(BLEND, dtype=np.uint32) + 1
+    kept = SIDE - 2 * MARGIN
+    full = np.concatenate([rise, np.full(kept - 2 * BLEND, 2 * BLEND, np.uint32), rise[::-1]])
+    top, left = lattice.tops[window.row] + MARGIN, lattice.lefts[window.column] + MARGIN
+    rows = full[window.kept.top - top : window.kept.bottom - top]
+    columns = full[window.kept.left - left : window.kept.right - left]
+    return np.outer(rows, columns).astype(np.uint32)
+
+
+def strip(journal: Journal, lattice: Lattice, row: int) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+    """Blend a row of windows, and the end of the row above, into the rows of pixels that are final now.
+
+    Returns:
+        (4, rows, width) uint8 as in `Scored.layers`, and a record of each window of the row.
+    """
+    first, last = lattice.strip(row)
+    result = np.empty((BANDS, last - first, lattice.width), dtype=np.uint8)
+    load = lru_cache(maxsize=4)(lambda r, c: journal.window(lattice.window(r, c)))
+    records = []
+    for column in range(len(lattice.lefts)):
+        start = lattice.lefts[column] + MARGIN
+        piece = Box(first, max(0, start), last, min(lattice.width, start + STEP))
+        if column == len(lattice.lefts) - 1:
+            piece = Box(first, max(0, start), last, lattice.width)
+        around = [(r, c) for r in (row - 1, row) for c in (column - 1, column) if r >= 0 and c >= 0]
+        parts = [(lattice.window(r, c), load(r, c)[0]) for r, c in around]
+        result[:, :, piece.left : piece.right] = _blend(lattice, piece, parts)
+        records.append(_record(lattice.window(row, column), *load(row, column)))
+    return result, records
+
+
+def _blend(lattice: Lattice, piece: Box, parts: list[tuple[Window, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    total = np.zeros((3, piece.height, piece.width), dtype=np.uint32)
+    weights = np.zeros((piece.height, piece.width), dtype=np.uint32)
+    coverage = np.full((piece.height, piece.width), 255, dtype=np.uint8)
+    for window, layers in parts:
+        common = window.kept.clipped(piece)
+        if common.height <= 0 or common.width <= 0:
+            continue
+        here, there = common.within(piece), common.within(window.kept)
+        cut = layers[(slice(None), *there)]
+        weight = _weight(lattice, window)[there] * (cut[3] == OBSERVED)
+        total[(slice(None), *here)] += cut[:3] * weight
+        weights[here] += weight
+        # Where one of two neighbours was set aside, the other still speaks: `observed` is the lowest of the codes.
+        coverage[here] = np.minimum(coverage[here], cut[3])
+    coverage[coverage == 255] = OUTSIDE
+    blended = (total + weights // 2) // np.maximum(weights, 1)
+    return np.concatenate([np.where(weights > 0, blended, NODATA).astype(np.uint8), coverage[None]])
+
+
+def _record(window: Window, layers: NDArray[np.uint8], error: str) -> dict[str, Any]:
+    """What became of a window: how much of the area in it was observed, and why the rest was not."""
+    counts = np.bincount(layers[3].ravel(), minlength=len(COVERAGE))
+    within = int(counts[1:].sum())
+    kept = window.kept
+    return {
+        "row": window.row,
+        "column": window.column,
+        "box": [kept.top, kept.left, kept.bottom, kept.right],
+        "area_px": within,
+        "observed_share": round(int(counts[OBSERVED]) / within, 4) if within else None,
+        "not_observed_px": {COVERAGE[i]: int(counts[i]) for i in range(2, len(COVERAGE)) if counts[i]},
+        "error": error,
+    }
+
+
+def status(record: dict[str, Any]) -> str:
+    """`observed`, `partly_observed`, `not_observed`; `outside` for a window that lies beside the area."""
+    if not record["area_px"]:
+        return "outside"
+    if not record["not_observed_px"]:
+        return "observed"
+    return "partly_observed" if record["observed_share"] else "not_observed"
+
+
+def encoded(grid: Grid, lattice: Lattice, row: int, values: NDArray[np.uint8]) -> bytes:
+    """A strip as GeoTIFF."""
+    first, last = lattice.strip(row)
+    place = grid.part(first, 0, last - first, grid.width)
+    profile = {
+        "driver": "GTiff", "width": place.width, "height": place.height, "count": BANDS, "dtype": "uint8",
+        "crs": place.crs, "transform": place.transform, "compress": "deflate", "tiled": True,
+        "blockxsize": _TILE, "blockysize": _TILE, "interleave": "band",
+    }  # fmt: skip
+    with rasterio.Env(**GDAL_OPTIONS), MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(values)
+        return bytes(memory.getbuffer())
+
+
+class Mosaic:
+    """All strips of a run as one raster, read by rows."""
+
+    def __init__(self, journal: Journal, grid: Grid, lattice: Lattice) -> None:
+        self.rows = [r for r in range(len(lattice.tops)) if lattice.strip(r)[0] < lattice.strip(r)[1]]
+        self._places = [(journal.strip(r), *lattice.strip(r)) for r in self.rows]
+        self.grid = grid
+
+    def vrt(self, bands: tuple[int, ...], nodata: int | None) -> str:
+        """A virtual raster of some bands (counted from 1)."""
+        grid = self.grid
+        parts = []
+        for number, band in enumerate(bands, start=1):
+            void = "" if nodata is None else f"<NoDataValue>{nodata}</NoDataValue>"
+            sources = "".join(self._source(path, band, first, last) for path, first, last in self._places)
+            parts.append(f'<VRTRasterBand dataType="Byte" band="{number}">{void}{sources}</VRTRasterBand>')
+        transform = ", ".join(repr(float(v)) for v in grid.transform.to_gdal())
+        return (
+            f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">'
+            f"<SRS>{escape(grid.crs.to_wkt())}</SRS><GeoTransform>{transform}</GeoTransform>{''.join(parts)}</VRTDataset>"
+        )
+
+    def _source(self, path: Path, band: int, first: int, last: int) -> str:
+        width, rows = self.grid.width, last - first
+        return (
+            f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(path.absolute()))}</SourceFilename>'
+            f'<SourceBand>{band}</SourceBand><SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{rows}"/>'
+            f'<DstRect xOff="0" yOff="{first}" xSize="{width}" ySize="{rows}"/></SimpleSource>'
+        )
+
+    def open(self) -> DatasetReader:
+        with rasterio.Env(**GDAL_OPTIONS):
+            return rasterio.open(self.vrt((1, 2, 3, 4), None))

@@ -1,0 +1,268 @@
+"""From the mosaic of probabilities to patches, a few rows at a time: the rules of `inference.vectorise`, for a
+raster that does not fit into memory.
+
+A patch may be as large as the scene, so what decides about it (how many pixels reach the peak, which way it changed)
+is counted over all of it first; a second pass draws the outlines. Both label each run of rows on its own and join
+what touches across the seam.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.features import shapes
+from shapely.geometry import shape
+from shapely.geometry.base import BaseGeometry
+
+from inference.findings import KINDS, Kind
+from inference.model import Contract
+from inference.scan.window import LEVELS, OBSERVED
+from inference.vectorise import _ONE_SIDED
+from model.decision import MIN_OBJECT_PX, MIN_PEAK_PX
+
+_PIXELS_AT_ONCE = 1_000_000
+_HALO = 2
+"""Rows that opening with a 3 x 3 square looks at."""
+
+Layers = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Labels = NDArray[np.int32]
+Numbers = NDArray[np.int64]
+Rows = Callable[[int, int], Layers]
+"""First and last row -> (4, rows, W) uint8: levels of `model.OUTPUTS`, and coverage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One patch in pixels of the grid; a multipolygon where its parts meet in corners only."""
+
+    kind: Kind
+    polygon: BaseGeometry
+    probability: float
+
+
+def trace(rows: Rows, height: int, width: int, contract: Contract) -> list[Patch]:
+    """All patches, in the order of `inference.vectorise.find`."""
+    step = min(height, max(16, _PIXELS_AT_ONCE // width))
+    bands = [(top, min(height, top + step)) for top in range(0, height, step)]
+    decided = _decide(rows, bands, contract)
+    drawing = {kind: _Drawing(kind) for kind in KINDS}
+    found: list[Patch] = []
+    for top, masks, levels in _masks(rows, bands, contract, decided):
+        for kind, drawn in drawing.items():
+            found += drawn.add(top, masks[kind], levels[kind])
+    for drawn in drawing.values():
+        found += drawn.close()
+    found.sort(key=lambda p: (KINDS.index(p.kind), -p.probability, -p.polygon.area, p.polygon.bounds))
+    return found
+
+
+def _level(probability: float) -> int:
+    """The lowest level that reaches a probability."""
+    return math.ceil(probability * LEVELS - 1e-9)
+
+
+def _changed(layers: Layers, contract: Contract) -> Mask:
+    changed: Mask = (layers[2] >= _level(contract.threshold["change"])) & (layers[3] == OBSERVED)
+    return changed
+
+
+def _label(mask: Mask) -> tuple[int, Labels]:
+    """Number of labels with the background, and the labels: 8-connected."""
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return count, np.asarray(labels, dtype=np.int32)
+
+
+def _touching(above: Numbers, below: Numbers) -> set[tuple[int, int]]:
+    """Pairs of labels (not 0) of two rows of pixels that touch, also in a corner."""
+    pairs: set[tuple[int, int]] = set()
+    for a, b in ((above, below), (above[:-1], below[1:]), (above[1:], below[:-1])):
+        both = (a > 0) & (b > 0)
+        pairs |= {(int(x), int(y)) for x, y in np.unique(np.stack([a[both], b[both]], axis=1), axis=0)}
+    return pairs
+
+
+class _Union:
+    """Disjoint sets of numbers; the lowest speaks for its set."""
+
+    def __init__(self) -> None:
+        self._parent: dict[int, int] = {}
+
+    def find(self, item: int) -> int:
+        root = item
+        while (up := self._parent.get(root, root)) != root:
+            root = up
+        while (up := self._parent.get(item, item)) != root:
+            self._parent[item], item = root, up
+        return root
+
+    def join(self, a: int, b: int) -> None:
+        a, b = self.find(a), self.find(b)
+        if a != b:
+            self._parent[max(a, b)] = min(a, b)
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        """Each member that does not speak for itself, and who does."""
+        return ((item, self.find(item)) for item in list(self._parent))
+
+
+# --- First pass: which changed patches count, and which way they changed ----------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """By number of patch, the numbers of a run of rows starting at `base`.
+
+    Attributes:
+        counts: bool, whether the patch is kept.
+        way: int8, 1 if all of it grew, -1 if all of it went, 0 if each pixel speaks for itself.
+    """
+
+    base: list[int]
+    counts: Mask
+    way: NDArray[np.int8]
+
+
+def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _Decided:
+    base, sums = [0], [np.zeros((3, 1), np.int64)]
+    union = _Union()
+    above: Numbers | None = None
+    peak = _level(contract.change_peak) if contract.change_peak > contract.threshold["change"] else 0
+    for top, bottom in bands:
+        layers = rows(top, bottom)
+        count, labels = _label(_changed(layers, contract))
+        flat, grows = labels.ravel(), layers[1] >= layers[0]
+        sums.append(
+            np.stack([
+                np.bincount(flat, minlength=count),
+                np.bincount(flat[(layers[2] >= peak).ravel()], minlength=count),
+                np.bincount(flat[grows.ravel()], minlength=count),
+            ])[:, 1:]
+        )  # fmt: skip
+        numbers = np.where(labels[[0, -1]] > 0, labels[[0, -1]].astype(np.int64) + base[-1], 0)
+        if above is not None:
+            for a, b in _touching(above, numbers[0]):
+                union.join(a, b)
+        above = numbers[1]
+        base.append(base[-1] + count - 1)
+    size, certain, growing = np.concatenate(sums, axis=1)
+    root = np.arange(len(size))
+    for item, speaker in union.items():
+        root[item] = speaker
+    size, certain, growing = (np.bincount(root, weights=x, minlength=len(root)) for x in (size, certain, growing))
+    share = growing / np.maximum(size, 1)
+    way = np.where(share >= _ONE_SIDED, 1, np.where(share <= 1 - _ONE_SIDED, -1, 0)).astype(np.int8)
+    counts = certain >= (MIN_PEAK_PX if peak else 0)
+    return _Decided(base, counts[root], way[root])
+
+
+def _masks(
+    rows: Rows, bands: list[tuple[int, int]], contract: Contract, decided: _Decided
+) -> Iterator[tuple[int, dict[Kind, Mask], dict[Kind, NDArray[np.uint8]]]]:
+    """First row, mask of each kind, and the levels that its probability is the mean of, run by run."""
+    before, after = _level(contract.threshold["structure_before"]), _level(contract.threshold["structure_after"])
+
+    def classified(i: int) -> tuple[Layers, Mask, Mask, Mask]:
+        layers = rows(*bands[i])
+        _, labels = _label(_changed(layers, contract))
+        numbers = np.where(labels > 0, labels + decided.base[i], 0)
+        change = decided.counts[numbers] & (labels > 0)
+        way = decided.way[numbers]
+        grows = np.where(way == 0, layers[1] >= layers[0], way > 0)
+        standing = (layers[0] >= before) & (layers[1] >= after) & ~change & (layers[3] == OBSERVED)
+        return layers, change, grows, standing
+
+    square = np.ones((3, 3), np.uint8)
+    current = classified(0)
+    above = np.zeros((0, current[3].shape[1]), np.bool_)
+    for i, (top, _) in enumerate(bands):
+        following = classified(i + 1) if i + 1 < len(bands) else None
+        layers, change, grows, standing = current
+        below = following[3][:_HALO] if following else standing[:0]
+        joined = np.concatenate([above, standing, below]).astype(np.uint8)
+        opened = cv2.morphologyEx(joined, cv2.MORPH_OPEN, square) > 0
+        remaining = opened[len(above) : len(above) + len(standing)]
+        masks: dict[Kind, Mask] = {"new": change & grows, "remaining": remaining, "removed": change & ~grows}
+        yield top, masks, {"new": layers[2], "remaining": np.minimum(layers[0], layers[1]), "removed": layers[2]}
+        above = standing[-_HALO:]
+        if following:
+            current = following
+
+
+# --- Second pass: outlines --------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Open:
+    """A patch that may go on below."""
+
+    size: int = 0
+    total: int = 0
+    pieces: list[BaseGeometry] = field(default_factory=list)
+
+
+class _Drawing:
+    """Patches of one kind, from top to bottom."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind: Kind = kind
+        self._open: dict[int, _Open] = {}
+        self._last: Numbers | None = None
+        """Number of the open patch of each pixel of the last row, 0 for none."""
+        self._next = 1
+
+    def add(self, top: int, mask: Mask, levels: NDArray[np.uint8]) -> list[Patch]:
+        """Go on with some rows; returns the patches that ended."""
+        count, labels = _label(mask)
+        size = np.bincount(labels.ravel(), minlength=count)
+        total = np.bincount(labels.ravel(), weights=levels.ravel(), minlength=count)
+        first, last = labels[0], labels[-1]
+        base = self._next  # label k becomes number base + k - 1
+        self._next += count - 1
+        union = _Union()
+        if self._last is not None:
+            for a, b in _touching(self._last, np.where(first > 0, first.astype(np.int64) + base - 1, 0)):
+                union.join(a, b)
+        small = size < MIN_OBJECT_PX
+        small[np.unique(first)] = False
+        small[np.unique(last)] = False
+        small[0] = True
+        shown = np.where(small[labels], 0, labels).astype(np.int32)
+        merged: dict[int, _Open] = defaultdict(_Open)
+        for number, patch in self._open.items():
+            into = merged[union.find(number)]
+            into.size, into.total = into.size + patch.size, into.total + patch.total
+            into.pieces += patch.pieces
+        for label in np.flatnonzero(~small).tolist():
+            into = merged[union.find(label + base - 1)]
+            into.size, into.total = into.size + int(size[label]), into.total + int(total[label])
+        # In 4-connected pieces, because a ring that meets itself in a corner is no valid polygon.
+        for geometry, value in shapes(shown, mask=shown > 0, connectivity=4, transform=Affine.translation(0, top)):
+            merged[union.find(int(value) + base - 1)].pieces.append(shape(geometry))
+        alive = np.array([0, *(union.find(k + base - 1) for k in range(1, count))], dtype=np.int64)
+        self._last = alive[last]
+        going = set(np.unique(self._last).tolist())
+        self._open = {number: patch for number, patch in merged.items() if number in going}
+        return [p for number, patch in merged.items() if number not in going for p in self._patch(patch)]
+
+    def close(self) -> list[Patch]:
+        """The patches that reach the last row."""
+        return [p for patch in self._open.values() for p in self._patch(patch)]
+
+    def _patch(self, patch: _Open) -> list[Patch]:
+        if patch.size < MIN_OBJECT_PX:
+            return []
+        outline = shapely.union_all(patch.pieces) if len(patch.pieces) > 1 else patch.pieces[0]
+        if not outline.is_valid:
+            outline = shapely.union_all([outline], grid_size=1)
+        # Where rows were joined the outline has points on its straight sides, wherever the rows happened to end.
+        outline = shapely.simplify(outline, 0).normalize()
+        return [Patch(self._kind, outline, patch.total / patch.size / LEVELS)]

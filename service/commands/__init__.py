@@ -1,0 +1,1 @@
+"""Commands of `jingdi` that are modules of their own; `service.cli` registers them."""
