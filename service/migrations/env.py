@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from alembic import context
 
+import service.idempotency
+import service.ledger.tables
+import service.notify.tables
+import service.people.tables  # noqa: F401
 from service.database import Base
 
 context.configure(
