@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from datasets.raster import Raster
 from inference.findings import Assessment, Finding, Layers, Verdict, VerdictKind
-from inference.model import Model
+from inference.model import Contract, Model
 from inference.pair import Pair
-from inference.quality import MIN_SIDE_PX, pair_problems, picture_notes, picture_problems
+from inference.quality import MIN_SIDE_PX, pair_problems, picture_notes, picture_problems, placement_problems
 from inference.reasons import Reason
 from inference.registration import NotComparable, register
 from inference.tiling import predict_tiled
@@ -30,48 +30,66 @@ Progress = Callable[[str, float], None]
 """Called with a stage (`compare`, `register`, `score`, `vectorise`) and the share of the stage done, 0..1."""
 
 
-def _silent(stage: str, share: float) -> None:
-    pass
+def silent(stage: str, share: float) -> None:
+    """Report no progress."""
 
 
-def assess(before: Raster, after: Raster, model: Model, *, progress: Progress = _silent) -> Assessment:
+def assess(before: Raster, after: Raster, model: Model, *, progress: Progress = silent) -> Assessment:
     """Compare two dates of one place.
 
     Always returns; a pair that cannot be compared gets the verdict `not_comparable` with its reasons.
     """
+    pair, problems = comparable(before, after, model.contract, progress)
+    if pair is None or problems:
+        return refused(problems, model, pair)
+    layers = score(pair, model, progress)
+    progress("vectorise", 0.0)
+    findings = find(pair, layers, model.contract)
+    return Assessment(_verdict(pair, findings, float(pair.observed.mean()), model), findings, pair, layers)
+
+
+def comparable(
+    before: Raster, after: Raster, contract: Contract, progress: Progress = silent
+) -> tuple[Pair | None, tuple[Reason, ...]]:
+    """The gate: the two dates on one grid, and what forbids to judge them. None where they were never laid on one."""
     progress("compare", 0.0)
-    problems = [*picture_problems(before, "before"), *picture_problems(after, "after")]
+    dates = ((before, "before"), (after, "after"))
+    problems = [reason for raster, side in dates for reason in picture_problems(raster, side)]
     problems = problems or pair_problems(before, after)
     if problems:
-        return _refused(tuple(problems), model)
+        return None, tuple(problems)
     progress("register", 0.0)
     try:
         pair = register(before, after)
     except NotComparable as refusal:
-        return _refused((refusal.reason,), model)
+        return None, (refusal.reason,)
     observed_share = float(pair.observed.mean())
     if observed_share < MIN_OBSERVED:
-        return _refused((_nodata(observed_share),), model, pair)
-    low, high = model.contract.gsd_range_m
+        return pair, (_nodata(observed_share),)
+    low, high = contract.overhead_gsd_range()
+    # Each date by itself: laid on the grid of a finer one, a coarse picture is as coarse as before.
+    coarsest = max((r.gsd for r in (before, after) if r.gsd is not None), default=low)
+    if coarsest > high:
+        return pair, (_gsd_out_of_range(coarsest, low, high),)
     # What is much finer is scored coarser, and a few metres of ground are then too few pixels to see anything in.
     side = min(pair.before.width, pair.before.height)
-    if pair.gsd is not None and (pair.gsd > high or side * pair.gsd / low < MIN_SIDE_PX):
-        values = {"gsd": round(pair.gsd, 3), "low": low, "high": high}
-        return _refused((Reason("gsd_out_of_range", values),), model, pair)
-    layers = score(pair, model, progress)
-    progress("vectorise", 0.0)
-    findings = find(pair, layers, model.contract)
-    return Assessment(_verdict(pair, findings, observed_share, model), findings, pair, layers)
+    if pair.gsd is not None and side * pair.gsd / low < MIN_SIDE_PX:
+        return pair, (_gsd_out_of_range(pair.gsd, low, high),)
+    return pair, tuple(placement_problems(pair))
 
 
-def score(pair: Pair, model: Model, progress: Progress = _silent) -> Layers:
+def _gsd_out_of_range(gsd: float, low: float, high: float) -> Reason:
+    return Reason("gsd_out_of_range", {"gsd": round(gsd, 3), "low": low, "high": high})
+
+
+def score(pair: Pair, model: Model, progress: Progress = silent) -> Layers:
     """Calibrated probabilities for a pair, 0 where it was not observed.
 
     Imagery finer than the model was trained on is scored at the finest trained GSD and brought back.
     """
     before, after = _filled(pair.before), _filled(pair.after)
     height, width = before.shape[:2]
-    finest = model.contract.gsd_range_m[0]
+    finest = model.contract.overhead_gsd_range()[0]
     scale = 1.0 if pair.gsd is None else min(1.0, pair.gsd / finest)
     if scale < 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -134,7 +152,8 @@ def _nodata(observed_share: float) -> Reason:
     return Reason("nodata", {"observed_percent": round(100 * observed_share, 1)})
 
 
-def _refused(reasons: tuple[Reason, ...], model: Model, pair: Pair | None = None) -> Assessment:
+def refused(reasons: tuple[Reason, ...], model: Model, pair: Pair | None = None) -> Assessment:
+    """The outcome of a pair that must not be judged."""
     observed = float(pair.observed.mean()) if pair else 0.0
     verdict = Verdict(
         VerdictKind.NOT_COMPARABLE, reasons, (), round(observed, 4), model.name, model.version, model.sha256

@@ -55,6 +55,16 @@ class Contract:
     classes: tuple[str, ...] = ()
     """What is told apart at each date besides structure or not; empty where nothing is."""
 
+    def overhead_gsd_range(self) -> tuple[float, float]:
+        """`gsd_range_m` of weights for overhead imagery.
+
+        Raises:
+            ModelError: the weights are for photographs.
+        """
+        if self.gsd_range_m is None:
+            raise ModelError("these weights are for photographs; overhead imagery needs those of the domain `overhead`")
+        return self.gsd_range_m
+
 
 class Model:
     """One set of weights. Safe to use from several threads: a session may be run concurrently.

@@ -200,6 +200,7 @@ FAR = Affine(0.5, 0, UTM.c + 9000, 0, -0.5, UTM.f)
         ("misregistered", located(look()), located(np.roll(later(), 20, axis=1))),
         ("resolution_mismatch", raster(look(), gsd=0.3), raster(later(), gsd=1.5)),
         ("gsd_out_of_range", raster(look(), gsd=2.0), raster(later(), gsd=2.0)),
+        ("gsd_out_of_range", raster(look(), gsd=0.5), raster(later(), gsd=1.5)),
         ("gsd_out_of_range", raster(look(), gsd=0.02), raster(later(), gsd=0.02)),
     ],
 )

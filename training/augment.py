@@ -100,23 +100,26 @@ def displace(sample: Sample, key: str, dx: float, dy: float, angle: float = 0.0,
     labels = sample["labels"].numpy()
     h, w = labels.shape[-2:]
     matrix = cv2.getRotationMatrix2D(((w - 1) / 2, (h - 1) / 2), angle, scale)
-    matrix[:, 2] += dx, dy
+    matrix[:, 2] += np.array([dx, dy])
 
-    def moved(layer: NDArray[np.uint8], how: int, **border: int) -> NDArray[np.uint8]:
-        return np.asarray(cv2.warpAffine(layer, matrix, (w, h), flags=how, **border), dtype=np.uint8)
+    def moved(layer: NDArray[np.uint8], how: int, border: int, value: int = 0) -> NDArray[np.uint8]:
+        warped = cv2.warpAffine(layer, matrix, (w, h), flags=how, borderMode=border, borderValue=value)
+        return np.asarray(warped, dtype=np.uint8)
+
+    def moved_label(layer: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return moved(layer, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, IGNORE)
 
     image = sample[key].permute(1, 2, 0).numpy()
-    image = moved(image, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    outside = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": IGNORE}
-    structure = moved(labels[own], cv2.INTER_NEAREST, **outside)
+    image = moved(image, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+    structure = moved_label(labels[own])
     change = labels[2]
     mine = (change == 1) & (labels[own] == 1)
-    going = moved(np.where(mine | (change == IGNORE), change, 0).astype(np.uint8), cv2.INTER_NEAREST, **outside)
+    going = moved_label(np.where(mine | (change == IGNORE), change, 0).astype(np.uint8))
     staying = np.where(mine, 0, change)
     out = labels.copy()
     out[own] = structure
     out[2] = np.maximum(going, staying)  # IGNORE is the largest value
-    out[:, moved(np.zeros_like(change), cv2.INTER_NEAREST, **outside) == IGNORE] = IGNORE
+    out[:, moved_label(np.zeros_like(change)) == IGNORE] = IGNORE
     return {
         **sample,
         key: tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)),

@@ -48,11 +48,11 @@ def _blend(image: Image, stamp: Stamp, colour: tuple[float, float, float], taken
         return
     place = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     alpha = stamp[place][..., None]
-    image[place] = np.rint(image[place] * (1 - alpha) + np.float32(colour) * alpha).astype(np.uint8)
+    image[place] = np.rint(image[place] * (1 - alpha) + np.array(colour, dtype=np.float32) * alpha).astype(np.uint8)
 
 
 def _box(centre: tuple[float, float], length: float, width: float, degrees: float) -> NDArray[np.int32]:
-    return np.rint(cv2.boxPoints((centre, (length, width), degrees))).astype(np.int32)
+    return np.asarray(np.rint(cv2.boxPoints((centre, (length, width), degrees))), dtype=np.int32)
 
 
 def _stamp(image: Image, outline: NDArray[np.int32], strength: float = 1.0) -> Stamp:
@@ -83,7 +83,7 @@ def _ragged(centre: tuple[int, int], radius: float) -> NDArray[np.int32]:
     angles = np.sort([uniform(0, 2 * np.pi) for _ in range(corners)])
     radii = np.array([radius * uniform(0.5, 1.2) for _ in range(corners)])
     points = np.stack([centre[0] + radii * np.cos(angles), centre[1] + radii * np.sin(angles)], axis=1)
-    return np.rint(points).astype(np.int32)
+    return np.asarray(np.rint(points), dtype=np.int32)
 
 
 def _net(image: Image, taken: NDArray[np.bool_]) -> None:
@@ -114,7 +114,7 @@ def _heap(image: Image, taken: NDArray[np.bool_]) -> None:
     ys, xs = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
     angle = uniform(0, 2 * np.pi)
     slope = ((xs - centre[0]) * np.cos(angle) + (ys - centre[1]) * np.sin(angle)) / radius
-    earth = np.float32([uniform(120, 190), uniform(100, 165), uniform(80, 140)])
+    earth = np.array([uniform(120, 190), uniform(100, 165), uniform(80, 140)], dtype=np.float32)
     grain = torch.randn(image.shape[:2]).numpy() * uniform(6, 22)
     lit = earth + (np.clip(slope, -1, 1) * 45 + grain)[..., None]
     alpha = stamp[..., None]

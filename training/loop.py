@@ -127,7 +127,7 @@ def train(
         loss = pair_loss(logits, labels, recipe.structure_weight)
         loss = loss + recipe.auxiliary_weight * deep(coarse, labels[:, 2])
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_([*net.parameters(), *deep.parameters()], 5.0)
         optimiser.step()
         average.update_parameters(net)
@@ -165,9 +165,7 @@ def average_runs(checkpoints: Sequence[Path], target: Path) -> None:
     if any(shape != shapes[0] for shape in shapes):
         raise ValueError("only runs of the same network can be averaged; give those of one recipe")
     mean = {
-        name: torch.stack([average[name] for average in averages]).mean(dim=0)
-        if first.is_floating_point()
-        else first
+        name: torch.stack([average[name] for average in averages]).mean(dim=0) if first.is_floating_point() else first
         for name, first in averages[0].items()
     }
     target.parent.mkdir(parents=True, exist_ok=True)

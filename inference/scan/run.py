@@ -342,7 +342,7 @@ def _check_dates(before: Scene, after: Scene) -> None:
 
 
 def _check_gsd(grid: Grid, contract: Contract) -> None:
-    low, high = contract.gsd_range_m or (0.0, np.inf)
+    low, high = contract.overhead_gsd_range()
     if not low <= grid.gsd <= high:
         raise InputError(Reason("gsd_out_of_range", {"gsd": round(grid.gsd, 3), "low": low, "high": high}))
 
