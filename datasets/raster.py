@@ -23,6 +23,8 @@ class Raster:
             corner to the coordinates of `crs`.
         gsd: metres on the ground per pixel, or None where unknown.
         captured_at: when it was taken, or None where unknown. Without a time zone if the camera gave none.
+        place: where the camera says it stood, WGS-84 longitude and latitude in degrees, or None.
+        camera: whether a camera held by hand says that it took the picture.
 
     Raises:
         ValueError: shapes or types disagree, or only one of `crs` and `transform` is given.
@@ -35,6 +37,8 @@ class Raster:
     transform: Affine | None = None
     gsd: float | None = None
     captured_at: datetime | None = None
+    place: tuple[float, float] | None = None
+    camera: bool = False
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:

@@ -1,7 +1,7 @@
 """From a file to a `Raster`: what it is, whether it is safe to decode, upright, 8-bit RGB, with what it knows.
 
 GeoTIFF goes through GDAL (rasterio), everything else through Pillow. Size limits are checked on the header,
-before a single pixel is decoded. EXIF is read into fields (orientation, capture time) and goes no further.
+before a single pixel is decoded. EXIF is read into fields (see `inference.exif`) and goes no further.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pi_heif
 import rasterio
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 from pyproj import CRS as ProjCRS
 from pyproj import Geod, Transformer
 from pyproj.exceptions import ProjError
@@ -28,11 +27,15 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError, Ra
 from rasterio.io import DatasetReader, MemoryFile
 
 from datasets.raster import Raster
+from inference.exif import Facts, facts, tiff_facts
 from inference.reasons import InputError, Reason
 
 Image.MAX_IMAGE_PIXELS = None  # `Limits.max_pixels` is checked below, on every path
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+# `pi-heif` and not `pillow-heif`: the same reader, whose wheels leave out the encoder x265, which is under the GPL.
+pi_heif.register_heif_opener(thumbnails=False)
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "HEIF")
 """No others: Pillow also hands EPS to Ghostscript, and a parser that nobody needs is only open to attack."""
 _TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _GEOD = Geod(ellps="WGS84")
@@ -40,14 +43,24 @@ _GEOD = Geod(ellps="WGS84")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The largest file that is read (bytes) and the largest picture that is decoded (pixels)."""
+    """The largest file that is read (bytes) and the largest picture that is decoded (pixels).
+
+    Photographs have a limit of their own. A sensor of 50 megapixels has up to 50.4 million pixels; modes of 108 and
+    200 megapixels interpolate most of what they add, and photographs are judged at 1600 px anyway.
+    """
 
     max_bytes: int = 64 * 2**20
     max_pixels: int = 100_000_000
+    max_photograph_pixels: int = 50_500_000
 
 
 def read_raster(
-    source: bytes | Path, *, name: str = "", gsd: float | None = None, limits: Limits | None = None
+    source: bytes | Path,
+    *,
+    name: str = "",
+    gsd: float | None = None,
+    limits: Limits | None = None,
+    photograph: bool = False,
 ) -> Raster:
     """Decode one picture.
 
@@ -56,6 +69,7 @@ def read_raster(
         name: what to call it; the file name if a path is given.
         gsd: metres per pixel where the file does not say; a georeference outranks it.
         limits: refuse what is larger.
+        photograph: it is known to be one taken by hand, whether its EXIF says so or not.
 
     Raises:
         InputError: the file cannot be used; its reason says why and what to do.
@@ -71,8 +85,8 @@ def read_raster(
     else:
         _check_bytes(len(source), limits)
     if source[:4] in _TIFF_MAGIC:
-        return _read_tiff(source, name, gsd, limits)
-    return _read_picture(source, name, gsd, limits)
+        return _read_tiff(source, name, gsd, limits, photograph)
+    return _read_picture(source, name, gsd, limits, photograph)
 
 
 def _check_bytes(size: int, limits: Limits) -> None:
@@ -88,23 +102,16 @@ def _check_pixels(width: int, height: int, limits: Limits) -> None:
         raise InputError(Reason("too_many_pixels", {"megapixels": round(found), "limit_megapixels": round(limit)}))
 
 
+def _check_photograph(width: int, height: int, limits: Limits) -> None:
+    if width * height > limits.max_photograph_pixels:
+        found, limit = width * height / 1e6, limits.max_photograph_pixels // 1_000_000
+        raise InputError(Reason("photo_too_large", {"megapixels": math.ceil(found), "limit_megapixels": limit}))
+
+
 # --- Pillow -----------------------------------------------------------------------------------------------
 
-Turn = Callable[[NDArray[Any]], NDArray[Any]]
-_TURNS: dict[int | None, Turn] = {
-    1: lambda x: x,
-    2: lambda x: x[:, ::-1],
-    3: lambda x: x[::-1, ::-1],
-    4: lambda x: x[::-1],
-    5: lambda x: x.swapaxes(0, 1),
-    6: lambda x: x[::-1].swapaxes(0, 1),
-    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
-    8: lambda x: x[:, ::-1].swapaxes(0, 1),
-}
-"""EXIF orientation -> what makes (H, W, ...) upright."""
 
-
-def _read_picture(data: bytes, name: str, gsd: float | None, limits: Limits) -> Raster:
+def _read_picture(data: bytes, name: str, gsd: float | None, limits: Limits, photograph: bool) -> Raster:
     opened = False
     try:
         # Pillow warns of damage that it can read past; what cannot be read is refused below.
@@ -115,14 +122,31 @@ def _read_picture(data: bytes, name: str, gsd: float | None, limits: Limits) -> 
             # A phone's JPEG may carry a preview as a second frame (MPO); the first is the photograph.
             if frames > 1 and image.format != "MPO":
                 raise InputError(Reason("animated", {"frames": frames}))
+            known = _facts(image)
+            if photograph or (known.camera and gsd is None):
+                _check_photograph(image.width, image.height, limits)
             pixels, valid = _to_rgb(image)
-            turn, captured_at = _exif(image)
     except (InputError, MemoryError):
         raise
     except Exception:  # damaged files make Pillow raise nearly anything: struct.error, KeyError, EOFError, ...
         raise InputError(Reason("truncated" if opened else "not_an_image")) from None
-    upright, seen = np.ascontiguousarray(turn(pixels)), np.ascontiguousarray(turn(valid))
-    return Raster(upright, seen, name=name, gsd=gsd, captured_at=captured_at)
+    return Raster(
+        known.upright(pixels),
+        known.upright(valid),
+        name=name,
+        gsd=gsd,
+        captured_at=known.captured_at,
+        place=known.place,
+        camera=known.camera,
+    )
+
+
+def _facts(image: Image.Image) -> Facts:
+    """What EXIF says; a picture is not refused because its EXIF is damaged."""
+    try:
+        return facts(image.getexif())
+    except Exception:  # as above
+        return Facts()
 
 
 def _to_rgb(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -139,36 +163,6 @@ def _to_rgb(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return pixels, np.ones(pixels.shape[:2], dtype=np.bool_)
 
 
-def _exif(image: Image.Image) -> tuple[Turn, datetime | None]:
-    """How to turn the picture upright and when it was taken. Damaged EXIF is as good as none.
-
-    The time is local time without a zone, unless the camera states its offset.
-    """
-    try:
-        exif = image.getexif()
-        turn = _TURNS.get(exif.get(ExifTags.Base.Orientation), _TURNS[1])
-        details = exif.get_ifd(ExifTags.IFD.Exif)
-        text = details.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime)
-        return turn, _parse_time(text, details.get(ExifTags.Base.OffsetTimeOriginal))
-    except Exception:  # as above
-        return _TURNS[1], None
-
-
-def _parse_time(text: object, offset: object = None) -> datetime | None:
-    if not isinstance(text, str):
-        return None
-    text = text.strip("\x00 ")
-    if isinstance(offset, str):
-        try:
-            return datetime.strptime(text + offset.strip(), "%Y:%m:%d %H:%M:%S%z").astimezone(UTC)
-        except ValueError:
-            pass
-    try:
-        return datetime.strptime(text, "%Y:%m:%d %H:%M:%S")
-    except ValueError:
-        return None
-
-
 # --- GDAL -------------------------------------------------------------------------------------------------
 
 
@@ -182,7 +176,7 @@ def _open_tiff(data: bytes) -> Iterator[DatasetReader]:
             yield dataset
 
 
-def _read_tiff(data: bytes, name: str, gsd: float | None, limits: Limits) -> Raster:
+def _read_tiff(data: bytes, name: str, gsd: float | None, limits: Limits, photograph: bool) -> Raster:
     opened = False
     try:
         with _open_tiff(data) as dataset:
@@ -190,13 +184,18 @@ def _read_tiff(data: bytes, name: str, gsd: float | None, limits: Limits) -> Ras
             _check_pixels(dataset.width, dataset.height, limits)
             for block_height, block_width in dataset.block_shapes:  # a block is decoded whole, however large
                 _check_pixels(block_width, block_height, limits)
+            georeferenced = dataset.crs is not None and not dataset.transform.is_identity
+            known = tiff_facts(data)
+            if photograph or (known.camera and gsd is None and not georeferenced):
+                _check_photograph(dataset.width, dataset.height, limits)
             dtypes = set(dataset.dtypes)
             if dataset.count not in (1, 3, 4) or not dtypes <= {"uint8", "uint16"}:
                 values = {"bands": dataset.count, "dtype": ", ".join(sorted(dtypes))}
                 raise InputError(Reason("unsupported_bands", values))
             valid = dataset.dataset_mask() > 0
             pixels = _tiff_rgb(dataset, valid)
-            georeferenced = dataset.crs is not None and not dataset.transform.is_identity
+            if not georeferenced:  # a transform speaks of the pixels as they are stored
+                pixels, valid = known.upright(pixels), known.upright(valid)
             return Raster(
                 pixels,
                 valid,
@@ -204,7 +203,9 @@ def _read_tiff(data: bytes, name: str, gsd: float | None, limits: Limits) -> Ras
                 crs=dataset.crs if georeferenced else None,
                 transform=dataset.transform if georeferenced else None,
                 gsd=_gsd(dataset) if georeferenced else gsd,
-                captured_at=_parse_time(dataset.tags().get("TIFFTAG_DATETIME")),
+                captured_at=known.captured_at,
+                place=known.place,
+                camera=known.camera,
             )
     except RasterioIOError:
         raise InputError(Reason("truncated" if opened else "not_an_image")) from None

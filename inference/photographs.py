@@ -22,10 +22,10 @@ from inference.assess import Progress, refused, silent
 from inference.findings import Assessment, Finding, Layers, Verdict, VerdictKind, View
 from inference.model import Model
 from inference.pair import Pair
+from inference.photo_checks import photograph_problems, same_photograph
 from inference.quality import pair_problems, picture_notes, picture_problems
 from inference.reasons import Reason
 from inference.registration import NotComparable, register
-from inference.photo_checks import photograph_problems, same_photograph
 from inference.site import Site, place_reasons
 from inference.vectorise import find
 

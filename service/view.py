@@ -75,6 +75,8 @@ class ResultView:
     totals: Sequence[TotalView]
     sources: Sequence[tuple[str, str, str]]
     facts: Sequence[tuple[str, str]]
+    photographs: bool
+    shares: Sequence[tuple[str, Sequence[str]]]
     width: int
     height: int
     shape: int
@@ -96,22 +98,30 @@ def result(row: PairRow, language: str) -> ResultView:
     verdict, totals = report["verdict"], report["totals"]
     width, height = row.width or 0, row.height or 0
     share = verdict["observed_share"]
-    total_views = [_total(kind, totals[kind], language) for kind in KINDS]
+    photographs = report.get("kind") == "photos"  # reports of earlier versions know no kind
+    view_px = width * height * share if photographs else None
+    total_views = [_total(kind, totals[kind], language, view_px) for kind in KINDS]
     kind = verdict["kind"]
     spoken = next((total for total in total_views if total.kind == kind), total_views[-1])
     key = "verdict.clear.removed" if kind == "clear" and spoken.count else f"verdict.{kind}.summary"
+    if photographs and kind in ("clear", "remaining"):
+        key = f"verdict.{kind}.photos"
+    views = report.get("views")
+    structure = percent((views[1]["common"] or {}).get("structure", 0.0), digits=1) if views else ""
     return ResultView(
         verdict=kind,
         headline=say(language, f"verdict.{kind}.title"),
-        summary=say(language, key, count=spoken.count, area=_with_mu(spoken.area, spoken.mu)),
+        summary=say(language, key, count=spoken.count, area=_with_mu(spoken.area, spoken.mu), structure=structure),
         observed=percent(share, digits=1),
         unobserved=percent(1 - math.floor(share * 1000) / 1000, digits=1) if share < 1 else None,
         reasons=[_reason(item, language) for item in verdict["reasons"]],
         notes=[_reason(item, language) for item in verdict["notes"]],
-        findings=[_finding(item, width, height, language) for item in report["findings"]] if width else [],
+        findings=[_finding(item, width, height, language, view_px) for item in report["findings"]] if width else [],
         totals=total_views,
-        sources=_sources(row, report["images"], language),
+        sources=_sources(row, report["images"], language, photographs),
         facts=_facts(row, report, language),
+        photographs=photographs,
+        shares=_shares(views, language) if views else [],
         width=width,
         height=height,
         shape=_shape(width, height),
@@ -134,7 +144,10 @@ def moment(value: datetime | str | None, language: str) -> str:
     return f"{when:%Y-%m-%d %H:%M}"
 
 
-def _area(item: Mapping[str, Any], language: str) -> tuple[str, str | None]:
+def _area(item: Mapping[str, Any], language: str, view_px: float | None) -> tuple[str, str | None]:
+    """What a patch covers, and the same in mu; of photographs the share of the view that both have in common."""
+    if view_px:
+        return say(language, "unit.view", value=percent(item["area_px"] / view_px, digits=1)), None
     if item["area_m2"] is None:
         return say(language, "unit.px", value=f"{item['area_px']:,.0f}"), None
     m2 = item["area_m2"]
@@ -146,8 +159,8 @@ def _with_mu(area: str, mu: str | None) -> str:
     return f"{area} ({mu})" if mu else area
 
 
-def _total(kind: str, item: Mapping[str, Any], language: str) -> TotalView:
-    area, mu = _area(item, language)
+def _total(kind: str, item: Mapping[str, Any], language: str, view_px: float | None) -> TotalView:
+    area, mu = _area(item, language, view_px)
     return TotalView(kind, item["count"], area, mu)
 
 
@@ -156,8 +169,8 @@ def _reason(item: Mapping[str, Any], language: str) -> ReasonView:
     return ReasonView(reason.code, reason.say(language), reason.remedy(language))
 
 
-def _finding(item: Mapping[str, Any], width: int, height: int, language: str) -> FindingView:
-    area, mu = _area(item, language)
+def _finding(item: Mapping[str, Any], width: int, height: int, language: str, view_px: float | None) -> FindingView:
+    area, mu = _area(item, language, view_px)
     error = item["area_error_m2"]
     rings = item["polygon_px"]
     polygon = Polygon(rings[0], rings[1:])
@@ -191,7 +204,20 @@ def _shape(width: int, height: int) -> int:
     return min(max(math.floor(8 * width / height), 3), 16) if width else 8
 
 
-def _sources(row: PairRow, images: Mapping[str, Any] | None, language: str) -> list[tuple[str, str, str]]:
+def _shares(views: Sequence[Mapping[str, Any]], language: str) -> list[tuple[str, list[str]]]:
+    """What the photographs show: class; its share in both common views, the rest of the earlier, all of the later."""
+    before, after = views
+    columns = before["common"], after["common"], before["outside"], after["whole"]
+    names = next((list(column) for column in columns if column), [])
+    return [
+        (word(language, name), [percent(column[name], digits=1) if column else "–" for column in columns])
+        for name in names
+    ]
+
+
+def _sources(
+    row: PairRow, images: Mapping[str, Any] | None, language: str, photographs: bool
+) -> list[tuple[str, str, str]]:
     """What is known of both pictures: label, before, after."""
     names = say(language, "fact.file"), row.before_name, row.after_name
     if images is None:
@@ -210,8 +236,13 @@ def _sources(row: PairRow, images: Mapping[str, Any] | None, language: str) -> l
     def captured(image: Mapping[str, Any]) -> str:
         return moment(image["captured_at"], language)
 
+    def place(image: Mapping[str, Any]) -> str:
+        return "{:.5f}, {:.5f}".format(*image["place"]) if image.get("place") else unknown
+
     unknown = say(language, "fact.unknown")
     rows = {"size": size, "gsd": gsd, "captured_at": captured, "crs": crs}
+    if photographs:
+        rows = {"size": size, "captured_at": captured, "place": place}
     before, after = images["before"], images["after"]
     return [names, *((say(language, f"fact.{key}"), text(before), text(after)) for key, text in rows.items())]
 

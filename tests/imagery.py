@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -134,6 +135,28 @@ class MagentaModel:
     def probabilities(self, before: Pixels, after: Pixels) -> NDArray[np.float32]:
         first, second = ((x[:, 0] > 200) & (x[:, 1] < 80) & (x[:, 2] > 200) for x in (before, after))
         return np.stack([first, second, first ^ second], axis=1).astype(np.float32) * 0.8 + 0.1
+
+
+class StreetModel(MagentaModel):
+    """The same for photographs: besides magenta structure, what is bluish and bright is sky and all the rest ground."""
+
+    name = "street"
+    contract = replace(
+        MagentaModel.contract,
+        gsd_range_m=None,
+        long_side=512,
+        classes=("structure", "ground", "vegetation", "sky", "other"),
+    )
+
+    def classes(self, before: Pixels, after: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        dates = []
+        for x in (before, after):
+            red, green, blue = (x[:, channel].astype(int) for channel in range(3))
+            structure = (red > 200) & (green < 80) & (blue > 200)
+            sky = ~structure & (blue > 140) & (blue > red + 12)
+            nothing = np.zeros_like(structure)
+            dates.append(np.stack([structure, ~structure & ~sky, nothing, sky, nothing], axis=1))
+        return self.probabilities(before, after), np.stack(dates, axis=1).astype(np.float32) * 0.95 + 0.01
 
 
 def look(*blocks: tuple[int, int, int, int]) -> Pixels:

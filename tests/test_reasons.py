@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+import datasets
 import inference
 from inference.reasons import LANGUAGES, InputError, Reason, catalogue
 
-SOURCE = "\n".join(path.read_text("utf-8") for path in Path(inference.__file__).parent.glob("*.py"))
+FOLDERS = (Path(inference.__file__).parent, Path(datasets.__file__).parent)
+SOURCE = "\n".join(path.read_text("utf-8") for folder in FOLDERS for path in folder.rglob("*.py"))
 CODES = sorted(
-    set(re.findall(r'Reason\(\s*"(\w+)"', SOURCE)) | set(re.findall(r'Reason\("\w+" if \w+ else "(\w+)"', SOURCE))
+    set(re.findall(r'(?:Reason|SceneError)\(\s*"(\w+)"', SOURCE))
+    | set(re.findall(r'Reason\("\w+" if \w+ else "(\w+)"', SOURCE))
 )
 
 

@@ -80,10 +80,11 @@ def test_every_report_has_the_same_keys(name: str) -> None:
 
 def test_a_report_says_what_was_compared() -> None:
     result = report(ALL["on a map"])
-    assert result["registration"] == {"model": "georeference", "inliers": 0, "overlap": 1.0, "residual_px": 0.21}
+    direct = {"model": "georeference", "inliers": 0, "overlap": 1.0, "residual_px": 0.21}
+    assert result["registration"] == direct | {"planes": 0, "overlap_polygon": None}
     assert result["images"]["after"] == {
         "name": "", "width": SIDE, "height": SIDE, "gsd": 0.5, "crs": "EPSG:32650",
-        "captured_at": "2017-09-20T03:31:00+00:00",
+        "captured_at": "2017-09-20T03:31:00+00:00", "place": None,
     }  # fmt: skip
     assert result["images"]["before"]["captured_at"] is None
     assert result["model"] == {"name": "m", "version": "1", "sha256": "ab"}

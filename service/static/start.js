@@ -112,6 +112,14 @@ function send(body) {
   });
 }
 
+// A photograph has no ground resolution.
+function showFields() {
+  form.querySelector('[data-field="gsd"]').hidden = form.elements.kind.value === "photos";
+}
+
+for (const radio of form.elements.kind) radio.addEventListener("change", showFields);
+showFields(); // a reload may keep an earlier choice
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   clearComplaint();
@@ -122,8 +130,9 @@ form.addEventListener("submit", async (event) => {
   }
   const body = new FormData();
   for (const zone of zones) body.append(zone.dataset.zone, files.get(zone), files.get(zone).name);
-  const gsd = form.elements.gsd.value;
-  if (gsd) body.append("gsd", gsd);
+  const { gsd, kind } = form.elements;
+  body.append("kind", kind.value);
+  if (gsd.value && kind.value !== "photos") body.append("gsd", gsd.value);
   submit.disabled = true;
   submit.textContent = form.dataset.sending;
   try {
