@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 
-.PHONY: run test lint types unit browser train-env lock clean
+.PHONY: run test test-postgres lint types unit browser train-env lock clean
 
 run: $(VENV)/base.stamp ## start the service with a generated, already scored demo pair
 	$(BIN)/jingdi serve --demo
 
-test: lint types unit ## everything CI checks
+test: lint types unit ## everything CI checks, on SQLite
+
+DATABASE_TESTS = $(wildcard $(patsubst %,tests/test_%.py,api audit database idempotency jobs ledger_* notify_* people_* rebound watch))
+test-postgres: $(VENV)/dev.stamp ## what touches the database once more, on a PostgreSQL of its own
+	tests/postgres.sh $(BIN)/pytest $(DATABASE_TESTS)
 
 train-env: $(VENV)/dev.stamp ## add what training needs
 

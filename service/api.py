@@ -9,14 +9,18 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response, UploadFi
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from inference.compare import Asked
+from inference.domain import KindAsked
+from inference.site import Site
 from service import derivatives, errors
 from service.database import PairRow
+from service.idempotency import IdempotentRoute, new_id
 from service.intake import Upload
 from service.openapi import problems
 from service.schemas import PairOut, PairPage, PairSummary
 from service.services import PairDep, ServicesDep
 
-router = APIRouter(prefix="/api/v1", tags=["pairs"])
+router = APIRouter(prefix="/api/v1", tags=["pairs"], route_class=IdempotentRoute)
 
 
 NO_PAIR = "No pair has this id."
@@ -27,11 +31,26 @@ class PairForm(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    before: Annotated[UploadFile, Field(description="The earlier picture: JPEG, PNG, WebP, TIFF or GeoTIFF.")]
+    before: Annotated[UploadFile, Field(description="The earlier picture: JPEG, PNG, WebP, HEIC, TIFF or GeoTIFF.")]
     after: Annotated[UploadFile, Field(description="The later picture.")]
     gsd: Annotated[float | None, Field(description="Metres on the ground per pixel, where the files do not say.")] = (
         None
     )
+    kind: Annotated[
+        KindAsked,
+        Field(
+            description="`overhead` for satellite and aerial imagery, `photos` for photographs taken by hand; `auto` "
+            "goes by georeference, `gsd`, what cameras wrote into the files, and what the pictures look like."
+        ),
+    ] = "auto"
+    site: Annotated[
+        str | None,
+        Field(
+            description="Where photographs should have been taken, WGS-84: GeoJSON (Polygon, MultiPolygon, or a "
+            "Feature with one) or `longitude,latitude,radius in metres`. Photographs from elsewhere are refused.",
+            max_length=100_000,
+        ),
+    ] = None
 
 
 def multipart(request: Request) -> None:
@@ -66,7 +85,8 @@ def create_pair(
     if parts.intake is None:
         raise errors.ModelUnavailable
     before, after = (Upload(file.filename or "", file.file) for file in (form.before, form.after))
-    row = parts.intake.submit(before, after, form.gsd)
+    asked = Asked(form.kind, Site.parse(form.site) if form.site else None)
+    row = parts.intake.submit(before, after, form.gsd, asked, new_id(request))
     response.headers["Location"] = request.app.url_path_for("read_pair", id=row.id)
     return PairOut.of(row)
 

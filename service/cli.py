@@ -17,6 +17,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from service.commands.ledger import register as register_ledger
+from service.commands.people import register as register_people
+from service.commands.scan import register as register_scan
+from service.commands.watch import register as register_watch
+
 if TYPE_CHECKING:
     from inference.reasons import Reason
 
@@ -40,30 +45,41 @@ def score(
     before: PictureArgument,
     after: PictureArgument,
     gsd: Annotated[float | None, typer.Option(help="Metres per pixel, where the files do not say.")] = None,
+    photos: Annotated[
+        bool | None, typer.Option("--photos/--overhead", help="Of which kind they are.", show_default="found out")
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="Where photographs should be from: GeoJSON file, or LON,LAT,METRES (WGS-84).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
     overlay: Annotated[Path | None, typer.Option(help="Write the later picture with findings drawn (PNG).")] = None,
     geojson: Annotated[Path | None, typer.Option(help="Write the findings as GeoJSON (WGS-84).")] = None,
     language: Annotated[str, typer.Option(envvar="JINGDI_LANGUAGE", help="zh or en, for sentences.")] = "zh",
 ) -> None:
     """Compare two pictures of one place and print what is new, what remains and what was removed."""
-    from inference.assess import assess
+    from inference.compare import Asked, compare
     from inference.decode import read_raster
     from inference.findings import VerdictKind
-    from inference.model import Model, ModelError
+    from inference.model import ModelError
     from inference.reasons import LANGUAGES, InputError
     from inference.render import encode_png
     from inference.render import overlay as draw
     from inference.report import feature_collection, report
+    from inference.site import Site
     from service.language import word
 
     if language not in LANGUAGES:
         raise typer.BadParameter(f"one of {', '.join(LANGUAGES)}", param_hint="--language")
     if gsd is not None and not (math.isfinite(gsd) and gsd > 0):
         raise typer.BadParameter("metres per pixel, more than 0", param_hint="--gsd")
+    try:
+        place = Site.parse(Path(site).read_text("utf-8") if Path(site).is_file() else site) if site else None
+    except (InputError, OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(str(error), param_hint="--site") from None
     rasters = []
     for side, path in (("before", before), ("after", after)):
         try:
-            rasters.append(read_raster(path, gsd=gsd))
+            rasters.append(read_raster(path, gsd=gsd, photograph=bool(photos)))
         except InputError as error:
             reason = error.reason
             _fail(f"{word(language, side)} {path}: {reason.say(language)} {reason.remedy(language)} ({reason.code})")
@@ -73,15 +89,14 @@ def score(
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("load", total=1.0)
         try:
-            model = Model.load()
+            assessment = compare(
+                rasters[0],
+                rasters[1],
+                asked=Asked("auto" if photos is None else "photos" if photos else "overhead", place),
+                progress=lambda stage, share: bar.update(task, description=stage, completed=share),
+            )
         except ModelError as error:
             _fail(str(error))
-        assessment = assess(
-            rasters[0],
-            rasters[1],
-            model,
-            progress=lambda stage, share: bar.update(task, description=stage, completed=share),
-        )
     result = report(assessment)
     try:
         if geojson:
@@ -116,6 +131,7 @@ def _print_report(result: dict[str, Any], reasons: tuple[Reason, ...], language:
     out.print(f"[{style}]{say(language, f'verdict.{kind}.title')}[/]  {shown}")
     for reason in reasons:
         out.print(f"  {reason.say(language)} {reason.remedy(language)}")
+    _print_views(result, language)
     if not result["findings"]:
         return
     table = Table("#", "", say(language, "result.area"), say(language, "result.probability"), "lon, lat / x, y")
@@ -131,6 +147,22 @@ def _print_report(result: dict[str, Any], reasons: tuple[Reason, ...], language:
     out.print(say(language, "result.decides"))
 
 
+def _print_views(result: dict[str, Any], language: str) -> None:
+    """What each photograph shows of the view that both have in common, and what was not assessed."""
+    from inference.reasons import Reason as Said
+    from service.language import say, word
+
+    if not result["views"]:
+        return
+    before, after = (view["common"] or {} for view in result["views"])
+    table = Table("", *(say(language, f"result.share_common_{side}") for side in ("before", "after")))
+    for name in after:
+        table.add_row(word(language, name), *(f"{shares[name]:.1%}" for shares in (before, after)))
+    out.print(table)
+    for note in result["verdict"]["notes"]:
+        out.print(f"  {Said(note['code'], note['values']).say(language)}")
+
+
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -139,11 +171,17 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Start with a generated pair, already scored.")] = False,
 ) -> None:
     """Start the service and its page."""
+    from pydantic import ValidationError
+
     from service.server import serve as run
     from service.settings import Settings
 
     given = {"host": host, "port": port, "data_dir": data_dir}
-    run(Settings(**{k: v for k, v in given.items() if v is not None}), demo=demo)  # type: ignore[arg-type]
+    try:
+        settings = Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        _fail("\n".join(str(each["msg"]).removeprefix("Value error, ") for each in error.errors()))
+    run(settings, demo=demo)
 
 
 @app.command()
@@ -208,6 +246,7 @@ def evaluate(
     data: DataOption,
     domain: Annotated[str, typer.Option(help="Which released weights.")] = "overhead",
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
+    shift: Annotated[int, typer.Option(min=0, help="Move one date by so many pixels; figures of change only.")] = 0,
 ) -> None:
     """Measure released weights on the validation splits, both ways in time."""
     from inference.model import Model
@@ -215,7 +254,7 @@ def evaluate(
 
     model = Model.load(domain)
     with err.status("evaluating"):
-        rows = measure(model, data)
+        rows = measure(model, data, shift_px=shift)
     if as_json:
         print(json.dumps(rows))
         return
@@ -230,6 +269,11 @@ def evaluate(
         )
     out.print(table)
 
+
+register_ledger(app)
+register_people(app)
+register_scan(app)
+register_watch(app)
 
 if __name__ == "__main__":
     app()

@@ -31,6 +31,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from inference.domain import KindAsked
+
 Status = Literal["queued", "running", "done", "failed"]
 BUSY_TIMEOUT_MS = 10_000
 
@@ -68,9 +70,12 @@ class PairRow(Base):
     Attributes:
         stage, progress: where a running comparison is; `progress` is the share 0..1 of that stage.
         gsd: metres per pixel as given with the upload.
+        kind: of which kind the pictures are, as given with the upload, or `auto`.
+        site: where photographs should have been taken, as `inference.site.Site.document`.
         width, height: the common grid in pixels, once there is one.
         verdict, report: the outcome, once `done`.
         error_code: why the comparison `failed`.
+        checked_by, checked_at: the person who found nothing in the pictures that may not be shown in public, and when.
     """
 
     __tablename__ = "pair"
@@ -88,11 +93,20 @@ class PairRow(Base):
     before_name: Mapped[str] = mapped_column(String(255))
     after_name: Mapped[str] = mapped_column(String(255))
     gsd: Mapped[float | None] = mapped_column(Double)
+    kind: Mapped[KindAsked] = mapped_column(String(16), default="auto", server_default="auto")
+    site: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     width: Mapped[int | None]
     height: Mapped[int | None]
     verdict: Mapped[str | None] = mapped_column(String(32))
     report: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     error_code: Mapped[str | None] = mapped_column(String(64))
+    checked_by: Mapped[str | None] = mapped_column(String(64))
+    checked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    @property
+    def publishable(self) -> bool:
+        """Whether a named person has looked at the pictures. No machine can say so."""
+        return self.checked_by is not None
 
 
 def connect(url: str) -> Engine:

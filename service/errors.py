@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -42,6 +42,18 @@ class NoImagery(ServiceError):
     code = "no_imagery"
 
 
+class NoGhost(ServiceError):
+    """The pair is none of photographs, so that there is nothing to lay over a camera's view."""
+
+    code = "no_ghost"
+
+
+class OriginalsClosed(ServiceError):
+    """This service does not give out pictures as they were uploaded."""
+
+    code = "originals_closed"
+
+
 class ModelUnavailable(ServiceError):
     """The weights could not be loaded; nothing can be compared."""
 
@@ -60,6 +72,186 @@ class CrossSite(ServiceError):
     code = "cross_site"
 
 
+class SiteNotFound(ServiceError):
+    """No site has this code."""
+
+    code = "site_not_found"
+
+
+class AlertNotFound(ServiceError):
+    """No alert has this id."""
+
+    code = "alert_not_found"
+
+
+class TransitionNotAllowed(ServiceError):
+    """No step leads from the one state to the other."""
+
+    code = "transition_not_allowed"
+
+
+class StateChanged(ServiceError):
+    """The state is not what the request expected."""
+
+    code = "state_changed"
+
+
+class PersonRequired(ServiceError):
+    """Only a named person may do this."""
+
+    code = "person_required"
+
+
+class ReasonRequired(ServiceError):
+    """Whoever decides says why."""
+
+    code = "reason_required"
+
+
+class EvidenceRequired(ServiceError):
+    """Closing an entry needs a verdict `clear` on photos or a scan."""
+
+    code = "evidence_required"
+
+
+class EvidenceNotFound(ServiceError):
+    """What is cited as evidence is not there, not finished, or of another site."""
+
+    code = "evidence_not_found"
+
+
+class SecondPersonRequired(ServiceError):
+    """Whoever claimed a site clear may not accept it."""
+
+    code = "second_person_required"
+
+
+class SecondLookRequired(ServiceError):
+    """A rebound needs two looks, or one look and a person."""
+
+    code = "second_look_required"
+
+
+class BaselineRequired(ServiceError):
+    """A site is watched against imagery of its acceptance."""
+
+    code = "baseline_required"
+
+
+class AlertPending(ServiceError):
+    """An alert on the site has not been dismissed."""
+
+    code = "alert_pending"
+
+
+class LedgerRowsRefused(ServiceError):
+    """A ledger file has rows that cannot be imported."""
+
+    code = "ledger_rows_refused"
+
+
+class EndpointNotFound(ServiceError):
+    """Nobody, or somebody else, has this endpoint."""
+
+    code = "endpoint_not_found"
+
+
+class SubscriptionNotFound(ServiceError):
+    """Nobody, or somebody else, has this subscription, or it has ended."""
+
+    code = "subscription_not_found"
+
+
+class MessageNotFound(ServiceError):
+    """There is no such message, or it went to somebody else."""
+
+    code = "message_not_found"
+
+
+class EndpointExists(ServiceError):
+    """The address is registered already."""
+
+    code = "address_taken"
+
+
+class UnusableReceiver(ServiceError):
+    """The channel cannot use the address; `code` says why (`service.notify.channels.base.AddressError`)."""
+
+    def __init__(self, code: str = "receiver_malformed") -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class LoopbackOnly(ServiceError):
+    """Without accounts the service answers this machine alone."""
+
+    code = "loopback_only"
+
+
+class SignInRequired(ServiceError):
+    """Nobody is signed in, or the key is not valid."""
+
+    code = "sign_in_required"
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
+
+
+class NotAllowed(ServiceError):
+    """Whoever is signed in may not do this; `code` says why."""
+
+    def __init__(self, code: str = "not_allowed") -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class AccountNotFound(ServiceError):
+    """No account has this name, or no key of one's own this id."""
+
+    def __init__(self, code: str = "account_not_found") -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class AccountConflict(ServiceError):
+    """The name is taken, or it is the last administrator's."""
+
+    def __init__(self, code: str = "account_exists") -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class AccountUnusable(ServiceError):
+    """A name or a password cannot be used; `code` says why."""
+
+    def __init__(self, code: str = "account_name") -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class TooManyAttempts(ServiceError):
+    """Too many sign-ins failed; the next one has to wait."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, wait_s: int = 1) -> None:
+        super().__init__(wait_s)
+        self.headers = {"Retry-After": str(wait_s)}
+
+
+class IdempotencyKeyUnusable(ServiceError):
+    """The key came with another request before, or is no key."""
+
+    def __init__(self, code: str = "idempotency_key_reused") -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class IdempotencyPending(ServiceError):
+    """The first request with this key has not been answered yet."""
+
+    code = "idempotency_pending"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
 class RequestTooLarge(HTTPException):
     """The request is longer than two pictures may be.
 
@@ -73,10 +265,39 @@ class RequestTooLarge(HTTPException):
 STATUS: dict[type[Exception], HTTPStatus] = {
     PairNotFound: HTTPStatus.NOT_FOUND,
     NoImagery: HTTPStatus.NOT_FOUND,
+    NoGhost: HTTPStatus.NOT_FOUND,
+    OriginalsClosed: HTTPStatus.FORBIDDEN,
+    EndpointNotFound: HTTPStatus.NOT_FOUND,
+    SubscriptionNotFound: HTTPStatus.NOT_FOUND,
+    MessageNotFound: HTTPStatus.NOT_FOUND,
+    EndpointExists: HTTPStatus.CONFLICT,
+    UnusableReceiver: HTTPStatus.UNPROCESSABLE_ENTITY,
     NotFinished: HTTPStatus.CONFLICT,
     ModelUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     WrongMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     CrossSite: HTTPStatus.FORBIDDEN,
+    SiteNotFound: HTTPStatus.NOT_FOUND,
+    AlertNotFound: HTTPStatus.NOT_FOUND,
+    TransitionNotAllowed: HTTPStatus.CONFLICT,
+    StateChanged: HTTPStatus.CONFLICT,
+    PersonRequired: HTTPStatus.FORBIDDEN,
+    ReasonRequired: HTTPStatus.UNPROCESSABLE_ENTITY,
+    EvidenceRequired: HTTPStatus.UNPROCESSABLE_ENTITY,
+    EvidenceNotFound: HTTPStatus.UNPROCESSABLE_ENTITY,
+    SecondPersonRequired: HTTPStatus.FORBIDDEN,
+    SecondLookRequired: HTTPStatus.CONFLICT,
+    BaselineRequired: HTTPStatus.CONFLICT,
+    AlertPending: HTTPStatus.CONFLICT,
+    LedgerRowsRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    LoopbackOnly: HTTPStatus.FORBIDDEN,
+    SignInRequired: HTTPStatus.UNAUTHORIZED,
+    NotAllowed: HTTPStatus.FORBIDDEN,
+    AccountNotFound: HTTPStatus.NOT_FOUND,
+    AccountConflict: HTTPStatus.CONFLICT,
+    AccountUnusable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    IdempotencyKeyUnusable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    IdempotencyPending: HTTPStatus.CONFLICT,
     InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     RequestValidationError: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
@@ -84,6 +305,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
 INPUT_STATUS: dict[str, HTTPStatus] = {
     "too_many_bytes": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too_many_pixels": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "photo_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "not_an_image": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "unsupported_bands": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 }

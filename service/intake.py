@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
+from inference.compare import Asked
 from inference.decode import Limits, read_raster
 from inference.reasons import InputError
+from inference.site import Site
 from service.database import PairRow, Pairs
 from service.jobs import Jobs
 from service.storage import Storage, copy
@@ -36,13 +38,24 @@ class Intake:
     limits: Limits
     _decoding: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def submit(self, before: Upload, after: Upload, gsd: float | None = None) -> PairRow:
-        """Store a pair and queue its comparison.
+    def submit(
+        self,
+        before: Upload,
+        after: Upload,
+        gsd: float | None = None,
+        asked: Asked | None = None,
+        pair_id: str | None = None,
+    ) -> PairRow:
+        """Store a pair and queue its comparison. With a `pair_id` that is there already, that pair is meant.
 
         Raises:
             InputError: a picture or the GSD cannot be used. Nothing was stored.
         """
-        pair_id = uuid.uuid4().hex
+        asked = asked or Asked()
+        known = self.pairs.get(pair_id) if pair_id else None
+        if known is not None:
+            return known
+        pair_id = pair_id or uuid.uuid4().hex
         row = PairRow(
             id=pair_id,
             created_at=datetime.now(UTC),
@@ -51,13 +64,16 @@ class Intake:
             before_name=plain_name(before.name),
             after_name=plain_name(after.name),
             gsd=gsd,
+            kind=asked.kind,
+            site=asked.site.document if asked.site else None,
         )
+        photograph = asked.kind == "photos"
         with self.storage.arriving(pair_id) as folder:
             for side, upload in (("before", before), ("after", after)):
                 try:
                     copy(upload.stream, folder / side, self.limits.max_bytes)
                     with self._decoding:
-                        read_raster(folder / side, name=upload.name, gsd=gsd, limits=self.limits)
+                        read_raster(folder / side, name=upload.name, gsd=gsd, limits=self.limits, photograph=photograph)
                 except InputError as error:
                     about = None if error.reason.code == "bad_gsd" else side
                     raise InputError(error.reason, about) from None
@@ -68,6 +84,16 @@ class Intake:
             raise
         self.jobs.enqueue(pair_id)
         return row
+
+    def retake(self, earlier: PairRow, after: Upload, pair_id: str | None = None) -> PairRow:
+        """A new pair of photographs: the same earlier one, and another later one.
+
+        Raises:
+            InputError: the picture cannot be used. Nothing was stored.
+        """
+        asked = Asked("photos", None if earlier.site is None else Site.of(earlier.site))
+        with (self.storage.folder(earlier.id) / "before").open("rb") as stream:
+            return self.submit(Upload(earlier.before_name, stream), after, earlier.gsd, asked, pair_id)
 
 
 def plain_name(name: str) -> str:

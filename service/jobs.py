@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from datasets.raster import Raster
+from inference.compare import Asked
 from inference.decode import Limits, read_raster
 from inference.findings import Assessment
 from inference.reasons import InputError
 from inference.report import report
+from inference.site import Site
 from service.database import PairRow, Pairs, Status
 from service.derivatives import derive
 from service.metrics import Metrics
@@ -23,7 +25,7 @@ from service.storage import Storage
 log = logging.getLogger("jingdi")
 
 Progress = Callable[[str, float], None]
-Assess = Callable[[Raster, Raster, Progress], Assessment]
+Assess = Callable[[Raster, Raster, Asked, Progress], Assessment]
 
 # Share of the whole time that is over when a stage begins, and when it ends.
 STAGES: dict[str, tuple[float, float]] = {
@@ -95,8 +97,9 @@ class Jobs:
         if row is None:
             raise Interrupted
         before, after = (self._read(row, side) for side in ("before", "after"))
-        assessment = self._assess(before, after, self._progress(pair_id))
-        derive(assessment, self._storage.folder(pair_id))
+        asked = Asked(row.kind, None if row.site is None else Site.of(row.site))
+        assessment = self._assess(before, after, asked, self._progress(pair_id))
+        derive(assessment, before, self._storage.folder(pair_id))
         pair = assessment.pair
         return {
             "report": report(assessment),
@@ -108,7 +111,8 @@ class Jobs:
     def _read(self, row: PairRow, side: str) -> Raster:
         name = row.before_name if side == "before" else row.after_name
         path = self._storage.folder(row.id) / side
-        return read_raster(path, name=name, gsd=row.gsd, limits=self._limits)
+        photograph = row.kind == "photos"
+        return read_raster(path, name=name, gsd=row.gsd, limits=self._limits, photograph=photograph)
 
     def _progress(self, pair_id: str) -> Progress:
         written_at, written_stage = 0.0, ""

@@ -27,12 +27,14 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+PERMISSIONS = "camera=(), geolocation=(), microphone=()"
+CAMERA_PAGES = "/shoot/"
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",  # the id in the address of a pair is what gives access to it
+    "Permissions-Policy": PERMISSIONS,
+    "Referrer-Policy": "same-origin",  # addresses stay here; with `no-referrer` forms would come with `Origin: null`
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -51,6 +53,8 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
+                if scope["path"].startswith(CAMERA_PAGES):
+                    headers["Permissions-Policy"] = PERMISSIONS.replace("camera=()", "camera=(self)")
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 

@@ -19,6 +19,8 @@ from service import view
 from service.errors import describe
 from service.jobs import STAGES
 from service.language import COOKIE, negotiate, say
+from service.people.rights import SignedIn
+from service.photographs_api import ghost
 from service.services import PairDep, ServicesDep
 from service.settings import Settings
 
@@ -72,6 +74,12 @@ def page_language(request: Request, languages: tuple[str, ...]) -> str:
     return negotiate(request.headers.get("accept-language"), languages)
 
 
+def _person(request: Request) -> str | None:
+    """Who can sign out here."""
+    asking: SignedIn | None = getattr(request.state, "signed_in", None)
+    return asking.display_name if asking and asking.session else None
+
+
 def render(
     request: Request, template: str, settings: Settings, *, status_code: int = 200, **context: Any
 ) -> HTMLResponse:
@@ -88,6 +96,7 @@ def render(
         html_lang=HTML_LANG.get(language, language),
         other_languages=others,
         moment=partial(view.moment, language=language),
+        person=_person(request),
         **context,
     )
     headers = {
@@ -121,6 +130,15 @@ def pair(request: Request, row: PairDep, parts: ServicesDep) -> HTMLResponse:
         result = view.result(row, page_language(request, parts.settings.languages))
         return render(request, "result.html", parts.settings, pair=row, result=result)
     return render(request, "progress.html", parts.settings, pair=row, stages=list(STAGES))
+
+
+@router.get("/shoot/{id}")
+def shoot(request: Request, row: PairDep, parts: ServicesDep) -> HTMLResponse:
+    """A camera with the earlier photograph over its view, so that the second can be compared with the first."""
+    ghost(row, parts)
+    return render(
+        request, "shoot.html", parts.settings, pair=row, max_bytes=parts.settings.max_bytes, ready=bool(parts.intake)
+    )
 
 
 def error_page(request: Request, error: Exception, settings: Settings) -> HTMLResponse | None:

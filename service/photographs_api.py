@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service import checking, derivatives, errors
 from service.api import NO_PAIR, multipart
 from service.database import PairRow
-from service.idempotency import IdempotentRoute
+from service.idempotency import IdempotentRoute, new_id
 from service.intake import Upload
 from service.ledger.audit import Actor
 from service.openapi import problems
@@ -89,7 +89,7 @@ def retake(
     ghost(row, parts)
     if parts.intake is None:
         raise errors.ModelUnavailable
-    new = parts.intake.retake(row, Upload(form.after.filename or "", form.after.file))
+    new = parts.intake.retake(row, Upload(form.after.filename or "", form.after.file), new_id(request))
     response.headers["Location"] = request.app.url_path_for("read_pair", id=new.id)
     return PairOut.of(new)
 

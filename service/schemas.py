@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from inference.domain import KindAsked
+from inference.findings import PictureKind
 from service.database import PairRow, Status
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -80,6 +82,14 @@ class TotalsOut(BaseModel):
     removed: TotalOut
 
 
+class ViewOut(BaseModel):
+    """What one photograph shows: shares, 0..1, of `structure`, `ground`, `vegetation`, `sky` and `other`."""
+
+    common: dict[str, Share] | None = Field(description="Of the view that both photographs have in common.")
+    outside: dict[str, Share] | None = Field(description="Of the rest of the earlier photograph; null for the later.")
+    whole: dict[str, Share] | None = Field(description="Of the whole later photograph; null for the earlier.")
+
+
 class RegistrationOut(BaseModel):
     """How the second picture was laid over the first."""
 
@@ -89,6 +99,11 @@ class RegistrationOut(BaseModel):
     inliers: int
     overlap: float
     residual_px: float | None
+    planes: int = Field(default=0, description="How many planes photographs were laid on each other by.")
+    overlap_polygon: list[tuple[float, float]] | None = Field(
+        default=None,
+        description="Corners of what both photographs show, in pixels of the grid; else null.",
+    )
 
 
 class ImageOut(BaseModel):
@@ -100,6 +115,9 @@ class ImageOut(BaseModel):
     gsd: float | None
     crs: str | None
     captured_at: str | None
+    place: tuple[float, float] | None = Field(
+        default=None, description="Where the camera says it stood, longitude and latitude (WGS-84)."
+    )
 
 
 class ImagesOut(BaseModel):
@@ -120,11 +138,15 @@ class ModelOut(BaseModel):
 class ReportOut(BaseModel):
     """Everything that came out of a comparison. Findings are leads; a person decides."""
 
+    kind: PictureKind = Field(default="overhead", description="Of which kind the pictures were taken to be.")
     verdict: VerdictOut
     findings: list[FindingOut]
     totals: TotalsOut
     registration: RegistrationOut | None
     images: ImagesOut | None
+    views: tuple[ViewOut, ViewOut] | None = Field(
+        default=None, description="What the earlier and the later photograph show; null for overhead imagery."
+    )
     model: ModelOut | None
 
 
@@ -140,6 +162,16 @@ class PairSummary(BaseModel):
     before_name: str
     after_name: str
     gsd: float | None = Field(description="Metres per pixel as given with the upload.")
+    kind: KindAsked = Field(description="Of which kind the pictures are, as given with the upload; see the report.")
+    site: dict[str, Any] | None = Field(
+        description="GeoJSON feature (WGS-84) of where photographs should have been taken, as given with the upload."
+    )
+    publishable: bool = Field(
+        description="Whether a named person has looked at the pictures and found no face and no number plate. Until "
+        "then nothing of them may be made public."
+    )
+    checked_by: str | None = Field(description="Who looked.")
+    checked_at: datetime | None
     verdict: Literal["new", "remaining", "clear", "not_comparable"] | None
     error_code: str | None = Field(description="Why the comparison `failed`.")
 
@@ -158,6 +190,18 @@ class PairOut(PairSummary):
     def of(cls, row: PairRow) -> PairOut:
         """From a row of the database."""
         return cls.model_validate(row, from_attributes=True)
+
+
+class CheckIn(BaseModel):
+    """A person says that nothing in the pictures of a pair must be kept from the public."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    person: Annotated[
+        str | None, Field(min_length=1, max_length=64, description="Who looked; only without accounts.")
+    ] = None
+    no_faces: Annotated[Literal[True], Field(description="No face can be recognised in either picture.")]
+    no_plates: Annotated[Literal[True], Field(description="No number plate can be read in either picture.")]
 
 
 class PairPage(BaseModel):

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from inference.decode import Limits
 from inference.reasons import LANGUAGES
+
+
+def loopback(host: str) -> bool:
+    """Whether it is a name or an address of this machine for itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Settings(BaseSettings):
@@ -18,9 +30,16 @@ class Settings(BaseSettings):
         data_dir: where pictures, results and the embedded database are kept.
         database_url: SQLAlchemy URL; the embedded SQLite database in `data_dir` if not given.
         host, port: where to listen. The default is reachable from this machine only.
+        accounts: `off` leaves out signing in, for the one person at this machine; then nobody else can be let in.
         max_bytes, max_pixels: the largest file that is accepted and the largest picture that is decoded.
+        serve_originals: give out pictures as they were uploaded, with everything that cameras wrote into them.
         workers: comparisons that run at the same time; each uses the processor cores well on its own.
         languages: of the pages and problem texts, the first one where a reader asks for none of them.
+        alert_budget: how many alerts an inspector is sent to on one day at most.
+        public_url: address under which people open the service; without it, messages carry no links to it.
+        smtp_url: server for e-mail: `smtps://`, `smtp://` (STARTTLS) or `smtp+plain://user:password@host:port`.
+        mail_from: sender of e-mail.
+        receiver_networks: private networks that webhooks and robots may be in, e.g. `["10.20.0.0/16"]`.
     """
 
     model_config = SettingsConfigDict(env_prefix="JINGDI_", frozen=True)
@@ -29,10 +48,29 @@ class Settings(BaseSettings):
     database_url: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    accounts: Literal["on", "off"] = "on"
     max_bytes: int = Field(default=64 * 2**20, gt=0)
     max_pixels: int = Field(default=100_000_000, gt=0)
+    serve_originals: bool = False
     workers: int = Field(default=1, ge=1)
     languages: tuple[str, ...] = Field(default=LANGUAGES, min_length=1)
+
+    alert_budget: int = Field(default=20, ge=1)
+    public_url: str | None = None
+    smtp_url: SecretStr | None = None
+    mail_from: str = "jingdi@localhost"
+    receiver_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @model_validator(mode="after")
+    def _closed_without_accounts(self) -> Self:
+        if self.accounts == "off" and not loopback(self.host):
+            raise ValueError(
+                f"没有账号时只能监听本机地址，而 {self.host} 可从别处访问："
+                "请去掉 JINGDI_ACCOUNTS=off，或改为 127.0.0.1。 "
+                f"Without accounts the service may listen on this machine only, but {self.host} can be reached from "
+                "elsewhere: leave out JINGDI_ACCOUNTS=off, or listen on 127.0.0.1."
+            )
+        return self
 
     @property
     def limits(self) -> Limits:

@@ -24,6 +24,7 @@ from inference.findings import Assessment
 from service.app import create_app
 from service.jobs import Assess, Progress
 from service.settings import Settings
+from tests.databases import new_database
 from tests.imagery import MagentaModel
 
 RED = (255, 0, 0)
@@ -77,9 +78,12 @@ def after(scene: tuple[NDArray[np.uint8], NDArray[np.uint8]]) -> bytes:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path) -> Iterator[Settings]:
     """A service of its own, with limits low enough to reach."""
-    return Settings(data_dir=tmp_path / "var", max_bytes=2 * 2**20, max_pixels=4_000_000)
+    folder = tmp_path / "var"
+    folder.mkdir()
+    with new_database(folder) as url:
+        yield Settings(data_dir=folder, database_url=url, accounts="off", max_bytes=2 * 2**20, max_pixels=4_000_000)
 
 
 class Service:
@@ -129,7 +133,8 @@ def open_service(settings: Settings) -> Open:
     @contextmanager
     def start(assess: Assess = see_red, **options: Any) -> Iterator[Service]:
         options.setdefault("load", lambda: assess)
-        with TestClient(create_app(options.pop("settings", settings), **options)) as client:
+        app = create_app(options.pop("settings", settings), **options)
+        with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 50000)) as client:
             yield Service(client, settings)
 
     return start

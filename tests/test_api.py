@@ -347,7 +347,7 @@ def test_every_response_has_the_security_headers(service: Any) -> None:
         headers = service.client.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
         assert "cache-control" in headers
 
 

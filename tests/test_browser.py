@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, red: Any) -> Iterator[str]:
     """A real server on a free port."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("browser"))
+    settings = Settings(data_dir=tmp_path_factory.mktemp("browser"), accounts="off")
     app = create_app(settings, load=lambda: red)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
     thread = threading.Thread(target=server.run)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from typer.testing import CliRunner, Result
 from datasets.district import generate
 from inference.model import Model, ModelError
 from service.cli import ABSTAINED, FINDINGS, NOTHING_FOUND, USAGE, app
-from tests.imagery import MagentaModel, encoded, geotiff, ground, later, look
+from tests.imagery import MagentaModel, StreetModel, encoded, geotiff, ground, later, look
+from tests.street import from_elsewhere, street
 
 NEW, REMAINING = (40, 30, 24, 24), (150, 60, 24, 24)
 Score = Callable[..., Result]
@@ -260,13 +262,46 @@ def test_no_color_is_respected(tmp_path: Path) -> None:
 def test_weights_that_cannot_be_loaded_are_not_taken_for_a_finding(
     score: Score, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(cls: type[Model]) -> Model:
+    def fail(cls: type[Model], *_: object) -> Model:
         raise ModelError("the weights are [damaged]")
 
     monkeypatch.setattr(Model, "load", classmethod(fail))
     result = score(files["bare.png"], files["later_bare.png"])
     assert result.exit_code == USAGE
     assert "[damaged]" in plain(result.stderr)
+
+
+def test_photographs_are_refused_plainly_while_their_weights_are_missing(
+    score: Score, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(cls: type[Model], domain: str) -> Any:
+        if domain == "ground":
+            raise ModelError("no such file")
+        return MagentaModel()
+
+    monkeypatch.setattr(Model, "load", classmethod(load))
+    pictures = files["bare.png"], files["later_bare.png"]
+    refused = score(*pictures, "--photos", "--json")
+    assert refused.exit_code == ABSTAINED
+    assert json.loads(refused.stdout)["verdict"]["reasons"][0]["code"] == "no_photo_weights"
+    assert score(*pictures, "--overhead").exit_code == NOTHING_FOUND
+
+
+def test_photographs_print_what_they_show(score: Score, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "load", classmethod(lambda cls, domain: StreetModel()))
+    paths = tmp_path / "before.jpg", tmp_path / "after.jpg"
+    for path, pixels in zip(paths, (street(3), from_elsewhere(street(3))), strict=True):
+        path.write_bytes(encoded(pixels, "JPEG", quality=95))
+    result = score(*paths, "--photos", "--site", "116.19,39.91,50")
+    assert result.exit_code == NOTHING_FOUND
+    text = plain(result.stdout)
+    assert "构筑物" in text
+    assert "渣土" in text
+
+
+@pytest.mark.parametrize("site", ["somewhere", "1,2", "116.19,39.91,-5"])
+def test_a_site_that_is_none_is_wrong_usage(score: Score, files: dict[str, Path], site: str) -> None:
+    assert score(files["bare.png"], files["later_bare.png"], "--site", site).exit_code == USAGE
 
 
 def test_an_overlay_that_cannot_be_written_is_not_taken_for_a_finding(

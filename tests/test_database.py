@@ -15,14 +15,15 @@ from sqlalchemy import create_mock_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from service.database import Base, PairRow, Pairs, connect, upgrade
+from tests.databases import SERVER, new_database
 
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> Iterator[Pairs]:
-    engine = connect(f"sqlite:///{tmp_path / 'jingdi.db'}")
-    upgrade(engine)
-    yield Pairs(engine)
-    engine.dispose()
+    with new_database(tmp_path) as url:
+        engine = connect(url)
+        yield Pairs(engine)
+        engine.dispose()
 
 
 def row(pair_id: str, **values: Any) -> PairRow:
@@ -56,6 +57,7 @@ def test_the_same_tables_can_be_made_on_postgresql() -> None:
     assert "TIMESTAMP WITH TIME ZONE" in statements[0]
 
 
+@pytest.mark.skipif(SERVER is not None, reason="of SQLite")
 def test_sqlite_is_set_to_be_durable_and_concurrent(pairs: Pairs) -> None:
     with pairs.engine.connect() as connection:
         values = {

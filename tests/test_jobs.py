@@ -25,12 +25,12 @@ class Gate:
     def __init__(self, red: Any) -> None:
         self.red, self.reached, self.go = red, threading.Event(), threading.Event()
 
-    def __call__(self, before: Any, after: Any, progress: Any) -> Assessment:
+    def __call__(self, before: Any, after: Any, asked: Any, progress: Any) -> Assessment:
         progress("score", 0.5)
         self.reached.set()
         while not self.go.wait(0.02):
             progress("score", 0.5)
-        assessment: Assessment = self.red(before, after, progress)
+        assessment: Assessment = self.red(before, after, asked, progress)
         return assessment
 
 

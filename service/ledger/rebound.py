@@ -81,7 +81,7 @@ def keep_releasing(engine: Engine, budget: int, stop: Signal) -> None:
 def _event(alert: Alert, kind: str, **figures: float) -> Event:
     site = alert.site
     return Event(
-        kind, f"alert:{alert.id}:{alert.state}", {"name": site.name} | figures,
+        kind, f"alert:{alert.id}:{alert.state}", {"name": site.name, **figures},
         site=site.code, area=site.community, system=site.system, street=site.street,
         url=f"/api/v1/ledger/alerts/{alert.id}",
     )  # fmt: skip

@@ -6,7 +6,7 @@ form?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const message = form.querySelector(".message");
   const { person, no_faces, no_plates } = form.elements;
-  const body = { person: person.value, no_faces: no_faces.checked, no_plates: no_plates.checked };
+  const body = { person: person?.value, no_faces: no_faces.checked, no_plates: no_plates.checked };
   try {
     const response = await fetch(form.action, {
       method: "PUT",

@@ -78,6 +78,7 @@ def upgrade() -> None:
         sa.Column("person", sa.String(64), nullable=False),
         sa.Column("key", sa.String(200), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("job", sa.String(32), nullable=False),
         sa.Column("created_at", _MOMENT, nullable=False),
         sa.Column("lease_until", _MOMENT, nullable=False),
         sa.Column("status", sa.Integer(), nullable=True),
