@@ -47,6 +47,7 @@ finish() {
     rm -rf "$folder"
 }
 trap finish EXIT
+trap 'exit 143' HUP INT TERM
 
 # Loopback only, and with a password. Tests kill clients and never the server, so nothing need be synced to the disk.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
