@@ -51,6 +51,8 @@ FAULTS: dict[ChannelName, Mood] = {
     "email": "500", "webhook": "timeout", "wecom": "errcode", "dingtalk": "500", "feishu": "429",
 }  # fmt: skip
 """How each receiver fails, a third of the time."""
+PARTS, DONE = ("first night", "second night", "sending"), (2, len(FAULTS) * PLANTED)
+_WINDOW_S = 0.1
 EARLIER = datetime(2017, 7, 1, 2, 0, tzinfo=UTC)
 NIGHTS = (EARLIER + timedelta(days=1), EARLIER + timedelta(days=2))
 _METRES = local_metres(*fixture.CENTRE)
@@ -64,12 +66,10 @@ class District:
     Attributes:
         rebounds: codes of the closed sites that something was built on.
         scans: what the two nights show, as the interface takes it.
-        took_s: how long a night takes to be taken in.
     """
 
     rebounds: set[str]
     scans: list[dict[str, Any]]
-    took_s: float
 
 
 def build(engine: Engine, closed: int, seed: int) -> District:
@@ -96,9 +96,9 @@ def build(engine: Engine, closed: int, seed: int) -> District:
     for site in moved:
         first.append(_found(site, shift_m=-9.0))
         second.append(_found(site, shift_m=9.0))
-    took_s = _dismiss(engine, _scan("earlier", EARLIER, earlier))
+    _dismiss(engine, _scan("earlier", EARLIER, earlier))
     scans = [_scan(f"night-{n}", at, found) for n, (at, found) in enumerate(zip(NIGHTS, (first, second), strict=True))]
-    return District({site.code for site in planted}, scans, took_s)
+    return District({site.code for site in planted}, scans)
 
 
 def _scan(scene: str, at: datetime, found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -124,16 +124,12 @@ def _in_degrees(outline: BaseGeometry) -> Mapping[str, Any]:
     return geometry
 
 
-def _dismiss(engine: Engine, scan: dict[str, Any]) -> float:
-    """Take in a scan, have a person dismiss what it shows; seconds that the first took."""
-    started = time.perf_counter()
+def _dismiss(engine: Engine, scan: dict[str, Any]) -> None:
     taken = rebound.take_in(engine, read(scan), BUDGET, at=EARLIER)
-    took_s = time.perf_counter() - started
     with writing(engine) as session:
         for alert_id in taken.outcome.opened:
             alert = session.get_one(Alert, alert_id)
             move_alert(session, alert, "suspected", "dismissed", Actor("丙巡查"), "库房，已登记", at=EARLIER)
-    return took_s
 
 
 def read(scan: dict[str, Any]) -> Scan:
@@ -142,11 +138,13 @@ def read(scan: dict[str, Any]) -> Scan:
 
 
 def watch_and_send(url: str, smtp_port: int, scans: str, workers: int) -> None:
-    """The whole way, over and over: take both nights in, then send what is in the outbox. Runs in a `Killable`."""
-    engine = connect(url)
+    """The whole way: send what is in the outbox, and take both nights in meanwhile. Runs in a `Killable`."""
+    sender, engine = make_sender(url, smtp_port, SPEED, 300), connect(url)
+    options = {"workers": workers, "poll_s": 0.02}
+    threading.Thread(target=sender.run, args=(threading.Event(),), kwargs=options).start()
     for scan in json.loads(Path(scans).read_bytes()):
         rebound.take_in(engine, read(scan), BUDGET, at=fast_clock(SPEED))
-    make_sender(url, smtp_port, SPEED, 300).run(threading.Event(), workers=workers, poll_s=0.02)
+    threading.Event().wait()
 
 
 @dataclass
@@ -180,22 +178,26 @@ def run(world: World, folder: Path, *, closed: int, kills: int, seed: int, wait_
         wait_s: after how many seconds without a kill it has to be done.
     """
     moment = random.Random(seed)
-    found = Run(build(world.engine, closed, seed), {}, {"first night": 0, "second night": 0, "sending": 0})
+    found = Run(build(world.engine, closed, seed), {}, dict.fromkeys(PARTS, 0))
     scans = folder / "scans.json"
     scans.write_text(json.dumps(found.district.scans), "utf-8")
     with receiving(world) as (found.receivers, port):
         process = Killable("tests.rebounds:watch_and_send", world.url, port, str(scans), 3)
         try:
-            while sum(found.kills.values()) < kills and (part := missing(world)) is not None:
+            window_s, before = _WINDOW_S, progress(world)
+            while sum(found.kills.values()) < kills and before != DONE:
                 process.start()
-                time.sleep(moment.uniform(0, found.district.took_s * (0.5 if part == "sending" else 3)))
+                time.sleep(moment.uniform(0, window_s))
                 process.kill()
                 world.end_leases()
-                if missing(world) is not None:
-                    found.kills[part] += 1
+                after = progress(world)
+                window_s = window_s * 1.25 if after == before else _WINDOW_S  # however slow the machine is
+                if after != DONE:
+                    found.kills[PARTS[before[0]]] += 1
+                before = after
             process.start()
             deadline = time.monotonic() + wait_s
-            while missing(world) is not None and time.monotonic() < deadline:
+            while progress(world) != DONE and time.monotonic() < deadline:
                 time.sleep(0.05)
             process.kill()
         finally:
@@ -203,14 +205,11 @@ def run(world: World, folder: Path, *, closed: int, kills: int, seed: int, wait_
     return found
 
 
-def missing(world: World) -> str | None:
-    """Which part is not done yet."""
+def progress(world: World) -> tuple[int, int]:
+    """How many nights were taken in, and how many messages sent."""
+    nights = select(func.count(Observation.scene.distinct())).where(Observation.scene.startswith("night-"))
     with Session(world.engine) as session:
-        for number, part in enumerate(("first night", "second night")):
-            if session.scalar(select(Observation.id).where(Observation.scene == f"night-{number}").limit(1)) is None:
-                return part
-    unsent = [message for message in world.messages() if message.state != "sent"]
-    return "sending" if unsent or len(world.messages()) < len(FAULTS) * PLANTED else None
+        return session.scalar(nights) or 0, len(world.messages("sent"))
 
 
 def check(world: World, found: Run) -> None:
