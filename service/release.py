@@ -18,7 +18,6 @@ from inference.model import Contract, Model
 from inference.tiling import predict_tiled
 from inference.vectorise import classify
 from model import OUTPUTS
-from service.release_photographs import release_photographs
 from training.card import write_card
 from training.evaluate import (
     Predict,
@@ -98,6 +97,8 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
 
     net, recipe = load_averaged(run / CHECKPOINT)
     if recipe.domain == "ground":
+        from service.release_photographs import release_photographs  # it needs torch
+
         return release_photographs(run, net, recipe, data, version, folder)
     folder.mkdir(parents=True, exist_ok=True)
     onnx, manifest = folder / f"{recipe.domain}.onnx", folder / f"{recipe.domain}.json"

@@ -24,6 +24,7 @@ from datasets.raster import Raster
 from inference.findings import Assessment
 from inference.model import Model
 from service.app import load_assess
+from tests.databases import SERVER
 
 Scene = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 Encode = Callable[..., bytes]
@@ -324,6 +325,7 @@ def test_it_is_alive_and_ready(service: Any) -> None:
     assert (ready.status_code, ready.json()["checks"]) == (200, {"database": True, "model": True})
 
 
+@pytest.mark.skipif(SERVER is not None, reason="takes SQLite's file away")
 def test_it_is_not_ready_without_its_database(service: Any) -> None:
     service.client.app.state.services.pairs.engine.dispose()
     (service.settings.data_dir / "jingdi.db").unlink()

@@ -15,8 +15,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from datasets.photographs import CLASSES
 from inference.model import Model
-from model import OUTPUTS
+from model import CLASS_OUTPUTS, OUTPUTS
 from model.network import ChangeNet
 from tests.miniature import Released, blocks, picture
 from training.export import INPUTS, TESTED_SIZES
@@ -57,7 +58,7 @@ def test_the_exported_file_agrees_with_torch(net: ChangeNet, session: Any, n: in
     with torch.no_grad():
         expected = net(torch.from_numpy(before), torch.from_numpy(after))
     found = session.run(list(OUTPUTS), {"before": before, "after": after})
-    for name, ours, theirs in zip(OUTPUTS, found, expected, strict=True):
+    for name, ours, theirs in zip(OUTPUTS, found, expected[:3], strict=True):
         assert ours.shape == (n, 1, height, width)
         assert ours.dtype == np.float32
         assert ours.std() > 0.2, f"{name} hardly varies: agreement would mean little"
@@ -96,19 +97,22 @@ def test_the_exported_file_is_symmetric_in_time(session: Any) -> None:
 def test_nothing_half_written_is_left_beside_the_file(released: Released) -> None:
     assert sorted(path.name for path in released.onnx.parent.iterdir()) == [
         "overhead.json",
+        "overhead.md",
         "overhead.onnx",
         "overhead.pt",
     ]
 
 
-def test_bundled_weights_are_those_of_their_manifest_and_small() -> None:
-    manifest = json.loads((WEIGHTS / "overhead.json").read_text("utf-8"))
-    content = (WEIGHTS / "overhead.onnx").read_bytes()
+@pytest.mark.parametrize("domain", ["overhead", "ground"])
+def test_bundled_weights_are_those_of_their_manifest_and_small(domain: str) -> None:
+    manifest = json.loads((WEIGHTS / f"{domain}.json").read_text("utf-8"))
+    content = (WEIGHTS / f"{domain}.onnx").read_bytes()
     assert hashlib.sha256(content).hexdigest() == manifest["sha256"]
+    assert manifest["sha256"] in (WEIGHTS / f"{domain}.md").read_text("utf-8")
     assert len(content) <= 20 * 2**20
-    assert manifest["domain"] == "overhead"
+    assert manifest["domain"] == domain
     assert manifest["input"]["names"] == ["before", "after"]
-    assert manifest["output"]["names"] == list(OUTPUTS)
+    assert manifest["output"]["names"] == list(OUTPUTS if domain == "overhead" else (*OUTPUTS, *CLASS_OUTPUTS))
 
 
 @pytest.mark.parametrize("size", TESTED_SIZES)
@@ -117,9 +121,23 @@ def test_bundled_weights_agree_with_the_checkpoint_beside_them(size: int) -> Non
     before, after = batch(1, size, size)
     with torch.no_grad():
         expected = net(torch.from_numpy(before), torch.from_numpy(after))
-    for name, ours, theirs in zip(OUTPUTS, Model.load(threads=1).logits(before, after), expected, strict=True):
+    for name, ours, theirs in zip(OUTPUTS, Model.load(threads=1).logits(before, after), expected[:3], strict=True):
         worst = float(np.abs(ours - theirs.numpy()).max())
         assert worst <= 1e-4, (name, worst)
+
+
+def test_bundled_weights_for_photographs_agree_with_the_checkpoint_beside_them() -> None:
+    net, _ = load_averaged(WEIGHTS / "ground.pt")
+    before, after = batch(1, 288, 384)
+    with torch.no_grad():
+        expected = net(torch.from_numpy(before), torch.from_numpy(after))
+    assert expected.classes_before is not None
+    model = Model.load("ground", threads=1)
+    for ours, theirs in zip(model.logits(before, after), expected[:3], strict=True):
+        assert np.abs(ours - theirs.numpy()).max() <= 1e-4
+    classes = model.classes(before, after)[1][:, 0]
+    np.testing.assert_allclose(classes, torch.softmax(expected.classes_before, dim=1).numpy(), atol=1e-4)
+    assert model.contract.classes == CLASSES
 
 
 @pytest.mark.parametrize("kind", ["exported", "bundled"])
