@@ -122,8 +122,13 @@ def reduced(raster: Raster, side: int) -> Raster:
 
 
 def score_photographs(pair: Pair, model: Model) -> tuple[Layers, Classes]:
-    """Calibrated probabilities on the grid of the pair, and (2, K, H, W) of the classes at each date."""
-    probabilities, classes = _run(pair.before.pixels, pair.after.pixels, model)
+    """Calibrated probabilities on the grid of the pair, and (2, K, H, W) of the classes at each date.
+
+    Where the later photograph does not reach, the earlier one stands in for it: a black edge looks like a structure.
+    Nothing is said of those pixels.
+    """
+    after = np.where(pair.after.valid[..., None], pair.after.pixels, pair.before.pixels)
+    probabilities, classes = _run(pair.before.pixels, after, model)
     return Layers(*(probabilities * pair.observed)), classes
 
 
