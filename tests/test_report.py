@@ -67,7 +67,7 @@ def test_every_report_is_strict_json(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_every_report_has_the_same_keys(name: str) -> None:
     result = report(ALL[name])
-    assert list(result) == ["verdict", "findings", "totals", "registration", "images", "model"]
+    assert list(result) == ["kind", "verdict", "findings", "totals", "registration", "images", "views", "model"]
     assert list(result["verdict"]) == ["kind", "reasons", "notes", "observed_share"]
     assert list(result["totals"]) == ["new", "remaining", "removed"]
     for total in result["totals"].values():
