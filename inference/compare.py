@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from datasets.raster import Raster
 from inference.assess import Progress, assess, silent
-from inference.domain import SURE, KindAsked, kind_of, known_kind, looks
+from inference.domain import KindAsked, recognised
 from inference.findings import Assessment, PictureKind, Verdict, VerdictKind
 from inference.model import Model, ModelError
 from inference.photographs import assess_photographs
@@ -52,10 +52,9 @@ def compare(
             released yet: without them photographs are refused with `no_photo_weights`.
     """
     asked = asked or Asked()
-    kind = kind_of(before, after) if asked.kind == "auto" else asked.kind
+    kind, sure = recognised(before, after) if asked.kind == "auto" else (asked.kind, True)
     assessment = _assess_as(kind, before, after, models, asked.site, progress)
-    guessed = asked.kind == "auto" and known_kind(before, after) is None and abs(looks(before, after)) < SURE
-    if guessed:
+    if not sure:
         notes = (*assessment.verdict.notes, Reason("kind_guessed", {"kind": kind}))
         assessment = replace(assessment, verdict=replace(assessment.verdict, notes=notes))
     return replace(assessment, kind=kind)

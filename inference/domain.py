@@ -39,10 +39,13 @@ _BIAS = -0.43
 _WEIGHTS = np.array([*np.ravel(_BAND_WEIGHTS), *_WHOLE_WEIGHTS])
 
 
-def kind_of(before: Raster, after: Raster) -> PictureKind:
-    """The kind of both, as far as it is known or can be seen."""
+def recognised(before: Raster, after: Raster) -> tuple[PictureKind, bool]:
+    """The kind of both, as far as it is known or can be seen, and whether that is sure."""
     known = known_kind(before, after)
-    return known or ("photos" if looks(before, after) > 0 else "overhead")
+    if known:
+        return known, True
+    odds = looks(before, after)
+    return "photos" if odds > 0 else "overhead", abs(odds) >= SURE
 
 
 def known_kind(before: Raster, after: Raster) -> PictureKind | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from rasterio.features import shapes
 from shapely.geometry import Polygon, shape
+from shapely.geometry.base import BaseGeometry
 
 from inference.findings import Finding, Kind, Layers
 from inference.model import Contract
@@ -20,7 +21,7 @@ from inference.pair import Pair
 from model.decision import MIN_OBJECT_PX, hysteresis
 
 _SIMPLIFY_PX = 0.75
-_ONE_SIDED = 0.75
+ONE_SIDED = 0.75
 """A changed patch of which this share points one way is taken to point that way altogether."""
 _GEOD = Geod(ellps="WGS84")
 
@@ -52,7 +53,7 @@ def classify(layers: Layers, observed: Mask, contract: Contract) -> KindMasks:
     size = np.bincount(labels.ravel(), minlength=count)
     share = np.bincount(labels.ravel(), weights=grows.ravel(), minlength=count) / np.maximum(size, 1)
     share = share[labels]
-    grows = np.where(share >= _ONE_SIDED, True, np.where(share <= 1 - _ONE_SIDED, False, grows))
+    grows = np.where(share >= ONE_SIDED, True, np.where(share <= 1 - ONE_SIDED, False, grows))
     before = layers.structure_before >= t["structure_before"]
     after = layers.structure_after >= t["structure_after"]
     standing = before & after & ~change & observed
@@ -92,21 +93,30 @@ def _patches(
         label = int(value)
         outline = cast(Polygon, shape(geometry))
         area_px = float(outline.area)
-        # Along the outline the error of the edge is one and the same (a shadow, a lean), so it grows with the
-        # length of the outline.
-        error_px = area_error_px * outline.length
         area_m2 = area_error_m2 = None
         if project is not None:  # of the outline as traced: simplifying it would change the area
             area_m2 = abs(_GEOD.geometry_area_perimeter(shapely.transform(outline, project))[0])
         elif pair.gsd is not None:
             area_m2 = area_px * pair.gsd**2
         if area_m2 is not None:
-            area_error_m2 = area_m2 * error_px / area_px
+            area_error_m2 = area_error(area_m2, outline, area_error_px)
         polygon = _simplified(outline)
         lonlat = None if project is None else shapely.transform(polygon, project)
         likely = float(sums[label] / sizes[label])
         findings.append(Finding(polygon, kind, likely, area_px, area_m2, area_error_m2, lonlat))
     return findings
+
+
+def area_error(area: float, outline: BaseGeometry, area_error_px: float) -> float:
+    """Standard error of an area, in its unit.
+
+    Along the outline the error of the edge is one and the same (a shadow, a lean), so it grows with the length of it.
+
+    Args:
+        outline: as traced, in pixels.
+        area_error_px: pixels per pixel of outline (`Contract`).
+    """
+    return float(area * area_error_px * outline.length / outline.area)
 
 
 def _simplified(outline: Polygon) -> Polygon:

@@ -109,7 +109,7 @@ def test_without_weights_for_overhead_imagery_nothing_is_compared() -> None:
 
 
 def test_a_kind_that_was_guessed_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.compare.looks", lambda *_: 0.5)
+    monkeypatch.setattr("inference.domain.looks", lambda *_: 0.5)
     assert "kind_guessed" in notes(compare(raster(STANDING), raster(CLEARED), models))
     assert "kind_guessed" not in notes(photographs(STANDING, CLEARED))
     assert "kind_guessed" not in notes(compare(raster(look(), gsd=0.5), raster(later(), gsd=0.5), models))

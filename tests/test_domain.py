@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from datasets.district import Changes, generate
-from inference.domain import SURE, features, kind_of, known_kind, looks
+from inference.domain import SURE, features, known_kind, looks, recognised
 from tests.imagery import built, ground, located, raster
 from tests.street import street
 
@@ -15,15 +15,15 @@ SKY_ABOVE, FROM_ABOVE = street(1), ground(1)
 
 
 def test_a_georeference_is_overhead_whatever_it_looks_like() -> None:
-    assert kind_of(located(SKY_ABOVE), located(SKY_ABOVE)) == "overhead"
+    assert recognised(located(SKY_ABOVE), located(SKY_ABOVE)) == ("overhead", True)
 
 
 def test_a_ground_resolution_is_overhead() -> None:
-    assert kind_of(raster(SKY_ABOVE, gsd=0.5), raster(SKY_ABOVE, gsd=0.5)) == "overhead"
+    assert recognised(raster(SKY_ABOVE, gsd=0.5), raster(SKY_ABOVE, gsd=0.5)) == ("overhead", True)
 
 
 def test_a_camera_makes_photographs_whatever_they_look_like() -> None:
-    assert kind_of(raster(FROM_ABOVE), raster(FROM_ABOVE, camera=True)) == "photos"
+    assert recognised(raster(FROM_ABOVE), raster(FROM_ABOVE, camera=True)) == ("photos", True)
 
 
 def test_a_georeference_outranks_the_camera_that_flew() -> None:

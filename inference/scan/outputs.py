@@ -30,6 +30,7 @@ from inference.scan.journal import as_json, write_whole
 from inference.scan.mosaic import Mosaic, status
 from inference.scan.trace import Patch
 from inference.scan.window import COVERAGE, LEVELS, NODATA, OUTSIDE
+from inference.vectorise import area_error
 from model import OUTPUTS
 
 GPKG, GEOJSON, STYLE = "findings.gpkg", "findings.geojson", "findings.qml"
@@ -78,8 +79,7 @@ def locate(patches: list[Patch], grid: Grid, area_error_px: float) -> list[Locat
     for patch in patches:
         traced = patch.polygon
         area = abs(_GEOD.geometry_area_perimeter(shapely.transform(_on_map(traced, grid), to_lonlat))[0])
-        # As in `inference.vectorise`: the error of an edge is one and the same all along it.
-        error = area * area_error_px * traced.length / traced.area
+        error = area_error(area, traced, area_error_px)
         polygon = _on_map(_simplified(traced), grid)
         found.append(Located(patch, polygon, _cut(shapely.transform(polygon, to_lonlat)), area, error))
     return found

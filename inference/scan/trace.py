@@ -25,7 +25,7 @@ from shapely.geometry.base import BaseGeometry
 from inference.findings import KINDS, Kind
 from inference.model import Contract
 from inference.scan.window import LEVELS, OBSERVED
-from inference.vectorise import _ONE_SIDED
+from inference.vectorise import ONE_SIDED
 from model.decision import MIN_OBJECT_PX, MIN_PEAK_PX
 
 _PIXELS_AT_ONCE = 1_000_000
@@ -159,7 +159,7 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
         root[item] = speaker
     size, certain, growing = (np.bincount(root, weights=x, minlength=len(root)) for x in (size, certain, growing))
     share = growing / np.maximum(size, 1)
-    way = np.where(share >= _ONE_SIDED, 1, np.where(share <= 1 - _ONE_SIDED, -1, 0)).astype(np.int8)
+    way = np.where(share >= ONE_SIDED, 1, np.where(share <= 1 - ONE_SIDED, -1, 0)).astype(np.int8)
     counts = certain >= (MIN_PEAK_PX if peak else 0)
     return _Decided(base, counts[root], way[root])
 
