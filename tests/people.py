@@ -82,6 +82,14 @@ def database(folder: Path) -> Iterator[Engine]:
         engine.dispose()
 
 
+def with_chief(engine: Engine, clock: Clock) -> Accounts:
+    """Accounts with one administrator, who has chosen a password."""
+    made = Accounts(engine, clock)
+    made.add(SYSTEM, "chief", "Chief", ["administrator"])
+    made.choose("chief", PASSWORD)
+    return made
+
+
 @dataclass
 class House:
     """A running service with accounts."""

@@ -18,7 +18,7 @@ from service.people.keys import Keys
 from service.people.rights import SignedIn, actions_of
 from service.people.sessions import Sessions
 from service.people.tables import Account, ApiKey, Link, SessionRow
-from tests.people import PASSWORD, Clock, at_once, cheap_passwords, database
+from tests.people import PASSWORD, Clock, at_once, cheap_passwords, database, with_chief
 
 
 @pytest.fixture
@@ -34,10 +34,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def accounts(engine: Engine, clock: Clock) -> Accounts:
-    made = Accounts(engine, clock)
-    made.add(SYSTEM, "chief", "Chief", ["administrator"])
-    made.choose("chief", PASSWORD)
-    return made
+    return with_chief(engine, clock)
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from service import errors
-from service.ledger.audit import SYSTEM
 from service.people.accounts import Accounts
 from service.people.tables import Attempts
-from tests.people import PASSWORD, Clock, at_once, cheap_passwords, database
+from tests.people import PASSWORD, Clock, at_once, cheap_passwords, database, with_chief
 
 HERE, THERE = "10.0.0.1", "10.0.0.2"
 
@@ -31,10 +30,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def accounts(engine: Engine, clock: Clock) -> Accounts:
-    made = Accounts(engine, clock)
-    made.add(SYSTEM, "chief", "Chief", ["administrator"])
-    made.choose("chief", PASSWORD)
-    return made
+    return with_chief(engine, clock)
 
 
 def fail(accounts: Accounts, times: int, name: str = "chief", address: str = HERE) -> None:
