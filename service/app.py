@@ -22,9 +22,7 @@ from service import (
     notify_api,
     openapi,
     operations,
-    pages,
     people_api,
-    people_pages,
     photographs_api,
 )
 from service.database import Pairs, connect, upgrade
@@ -37,6 +35,9 @@ from service.middleware import Guard, Measure, SafeHeaders
 from service.notify.inbox import Inbox
 from service.notify.outbox import Outbox
 from service.notify.sender import Sender, build_channels
+from service.pages import compare as compare_pages
+from service.pages import people as people_pages
+from service.pages.rendering import STATIC, Static, error_page
 from service.people.gate import Gate
 from service.people.rights import authorise
 from service.services import Services
@@ -141,9 +142,10 @@ def create_app(
     app.include_router(people_api.router)
     app.include_router(operations.router)
     openapi.install(app)
-    pages.install(app)
+    app.mount("/static", Static(directory=STATIC), name="static")
+    app.include_router(compare_pages.router)
     app.include_router(people_pages.router)
-    page = partial(pages.error_page, settings=settings)
+    page = partial(error_page, settings=settings)
     errors.install(app, settings.languages, settings.max_bytes, page)
 
     def answer(request: Request, error: Exception) -> Response:

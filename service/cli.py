@@ -211,6 +211,32 @@ def train(
 
 
 @app.command()
+def leave_out(
+    recipe: PictureArgument,
+    data: DataOption,
+    run: Annotated[Path, typer.Option(help="Folder of the runs; interrupted ones go on.")],
+    leave: Annotated[list[str] | None, typer.Option(help="Family of sets to leave out.", show_default="each")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
+) -> None:
+    """Train a recipe without one family of sets after another and measure on what was left out (`train` extra)."""
+    import torch
+
+    from training.leave_one_out import leave_one_out
+    from training.recipe import Recipe
+
+    if threads:
+        torch.set_num_threads(threads)
+    loaded = Recipe.load(recipe)
+    with Progress(*Progress.get_default_columns(), console=err) as bar:
+        task = bar.add_task(loaded.name, total=loaded.steps)
+        rows = leave_one_out(
+            loaded, data, run, leave=leave or (),
+            on_step=lambda name, step, loss: bar.update(task, completed=step, description=f"{name} {loss:.3f}"),
+        )  # fmt: skip
+    _print_scores(rows)
+
+
+@app.command()
 def samples(
     recipe: PictureArgument,
     data: DataOption,
@@ -258,6 +284,10 @@ def evaluate(
     if as_json:
         print(json.dumps(rows))
         return
+    _print_scores(rows)
+
+
+def _print_scores(rows: dict[str, dict[str, Any]]) -> None:
     table = Table("set/output", "F1", "IoU", "object recall", "object precision", "false/km²", "objects", "km²")
     for name, row in rows.items():
         keys = ("f1", "iou", "object_recall", "object_precision", "false_objects_per_km2")

@@ -28,9 +28,18 @@ def negotiate(accept_language: str | None, languages: tuple[str, ...]) -> str:
 
 @cache
 def catalogue(language: str) -> Mapping[str, str]:
-    """Dotted key -> sentence."""
-    text = (files("service") / "catalogue" / f"{language}.toml").read_text("utf-8")
-    return dict(_flatten(tomllib.loads(text)))
+    """Dotted key -> sentence, from all files of the language. A key stands in one of them.
+
+    Raises:
+        ValueError: two files have the same key.
+    """
+    found: dict[str, str] = {}
+    for file in (files("service") / "catalogue" / language).iterdir():
+        part = dict(_flatten(tomllib.loads(file.read_text("utf-8"))))
+        if twice := found.keys() & part.keys():
+            raise ValueError(f"{language}: twice in the catalogues: {', '.join(sorted(twice))}")
+        found |= part
+    return found
 
 
 def _flatten(table: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

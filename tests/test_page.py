@@ -12,8 +12,8 @@ import pytest
 
 import service as package
 from inference.reasons import LANGUAGES
-from service import view
 from service.language import catalogue
+from service.pages import view
 
 ROOT = Path(package.__file__).parent
 TEMPLATES = sorted(ROOT.glob("templates/*.html"))

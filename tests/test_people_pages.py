@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from service.app import create_app
 from service.cli import app as command
-from service.people_pages import local
+from service.pages.people import local
 from service.server import way_in
 from service.settings import Settings
 from tests.people import COOKIE, PASSWORD, House, cheap_passwords, house

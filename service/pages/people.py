@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from service.errors import CrossSite, NotAllowed, ServiceError, SignInRequired, TooManyAttempts, describe
-from service.pages import page_language, render
+from service.pages.rendering import page_language, render
 from service.people.gate import LOGIN, drop_session, keep_session
 from service.people.passwords import MAX_LENGTH, MIN_LENGTH
 from service.people_api import AccountsDep, Asking, SessionsDep, address

@@ -1,4 +1,4 @@
-"""The pages: start, progress, result. Rendered here; scripts add what needs a pointer or a clock."""
+"""How a page is made: templates, language, navigation, files that scripts and styles load."""
 
 from __future__ import annotations
 
@@ -9,30 +9,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from service import view
 from service.errors import describe
-from service.jobs import STAGES
 from service.language import COOKIE, negotiate, say
-from service.people.rights import SignedIn
-from service.photographs_api import ghost
-from service.services import PairDep, ServicesDep
+from service.pages import view
+from service.people.rights import OPEN, OPERATIONS, SignedIn
 from service.settings import Settings
 
-RECENT = 12
 HTML_LANG = {"zh": "zh-CN"}
 _YEAR_S = 365 * 24 * 3600
-_STATIC = Path(str(files("service"))) / "static"
-
-router = APIRouter(include_in_schema=False)
+STATIC = Path(str(files("service"))) / "static"
 
 
-class _Static(StaticFiles):
+class Static(StaticFiles):
     """Kept for good where the address carries the version, asked for again where it does not."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
@@ -44,7 +38,7 @@ class _Static(StaticFiles):
 
 def _version() -> str:
     digest = hashlib.sha256()
-    for path in sorted(_STATIC.rglob("*")):
+    for path in sorted(STATIC.rglob("*")):
         if path.is_file():
             digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
@@ -66,6 +60,10 @@ def _environment() -> Environment:
 _templates = _environment()
 
 
+NAVIGATION = (("start", "/"),)
+"""Pages of the head, in order: name of the page's function (what a reader may open, service.people.rights), address."""
+
+
 def page_language(request: Request, languages: tuple[str, ...]) -> str:
     """What the reader chose here, chose before, or prefers in general."""
     for chosen in (request.query_params.get("lang"), request.cookies.get(COOKIE)):
@@ -78,6 +76,17 @@ def _person(request: Request) -> str | None:
     """Who can sign out here."""
     asking: SignedIn | None = getattr(request.state, "signed_in", None)
     return asking.display_name if asking and asking.session else None
+
+
+def _navigation(request: Request) -> list[tuple[str, str, bool]]:
+    """(name, address, whether it is this one) of the pages that whoever asks may open."""
+    asking: SignedIn | None = getattr(request.state, "signed_in", None)
+    path = request.url.path
+    return [
+        (name, address, path == address or (address != "/" and path.startswith(f"{address}/")))
+        for name, address in NAVIGATION
+        if OPERATIONS[name] == OPEN or (asking is not None and OPERATIONS[name] in asking.actions)
+    ]
 
 
 def render(
@@ -97,6 +106,7 @@ def render(
         other_languages=others,
         moment=partial(view.moment, language=language),
         person=_person(request),
+        navigation=_navigation(request),
         **context,
     )
     headers = {
@@ -110,37 +120,6 @@ def render(
     return response
 
 
-@router.get("/")
-def start(request: Request, parts: ServicesDep) -> HTMLResponse:
-    """Two places for pictures, and what was compared recently."""
-    return render(
-        request,
-        "start.html",
-        parts.settings,
-        recent=parts.pairs.recent(RECENT),
-        ready=parts.intake is not None,
-        max_bytes=parts.settings.max_bytes,
-    )
-
-
-@router.get("/pairs/{id}")
-def pair(request: Request, row: PairDep, parts: ServicesDep) -> HTMLResponse:
-    """One pair: how far it is, or what came out."""
-    if row.status == "done":
-        result = view.result(row, page_language(request, parts.settings.languages))
-        return render(request, "result.html", parts.settings, pair=row, result=result)
-    return render(request, "progress.html", parts.settings, pair=row, stages=list(STAGES))
-
-
-@router.get("/shoot/{id}")
-def shoot(request: Request, row: PairDep, parts: ServicesDep) -> HTMLResponse:
-    """A camera with the earlier photograph over its view, so that the second can be compared with the first."""
-    ghost(row, parts)
-    return render(
-        request, "shoot.html", parts.settings, pair=row, max_bytes=parts.settings.max_bytes, ready=bool(parts.intake)
-    )
-
-
 def error_page(request: Request, error: Exception, settings: Settings) -> HTMLResponse | None:
     """A problem in words for a person with a browser; None for a program."""
     program = request.url.path.startswith(("/api/", "/static/"))
@@ -148,9 +127,3 @@ def error_page(request: Request, error: Exception, settings: Settings) -> HTMLRe
         return None
     problem = describe(error, page_language(request, settings.languages), settings.max_bytes)
     return render(request, "error.html", settings, status_code=problem.status, problem=problem)
-
-
-def install(app: FastAPI) -> None:
-    """Add the pages and what they load."""
-    app.mount("/static", _Static(directory=_STATIC), name="static")
-    app.include_router(router)

@@ -1,0 +1,1 @@
+"""The pages, rendered here; scripts add what needs a pointer or a clock."""
