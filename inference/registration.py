@@ -1,9 +1,9 @@
 """Lay `after` over `before`, and know whether it worked.
 
 Every candidate placement is judged by one measure, `alignment` (inference.correlation). Candidates, in order: the
-georeference; the pictures as they are; shifted by the measured displacement; warped by matching points (SIFT, Lowe
-2004, or learned, with MAGSAC++, Barath et al., CVPR 2020). Photographs taken by hand go another way, see
-`inference.planes`.
+georeference; the pictures as they are; shifted by the measured displacement; turned by a few degrees; warped by
+matching points (SIFT, Lowe 2004, or learned, with MAGSAC++, Barath et al., CVPR 2020). Photographs taken by hand go
+another way, see `inference.planes`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rasterio.warp import Resampling, reproject
 
 from datasets.raster import Raster
-from inference.correlation import alignment, are_displaced, block_shifts
+from inference.correlation import Alignment, alignment, are_displaced, block_displacements, block_shifts
 from inference.matching import bundled
 from inference.pair import Pair, Registration
 from inference.planes import Planes, fit_surely
@@ -29,6 +29,11 @@ TOLERATED_SHIFT_PX = 4.0
 MAX_GEOREFERENCE_SHIFT_PX = 8.0
 MIN_OVERLAP = 0.25
 MAX_SCALE = 4.0
+TURNS = tuple(degrees for size in range(1, 7) for degrees in (size, -size))
+"""Turns that are tried, in degrees. Of 39 labelled pairs turned by 2 degrees 34 are found significant so, of 39 pairs
+of different places none."""
+_TURN_SIDE = 512
+_FITS, _MIN_BLOCKS = 2, 4
 _MIN_INLIERS = 12
 _FEATURE_SIDE, _PHOTOGRAPH_SIDE = 1600, 640
 
@@ -148,11 +153,51 @@ def _placements(before: Raster, after: Raster) -> Iterator[Pair]:
             placed = _place(before, after, shifting)
             if placed is not None:
                 yield _pair(before, *placed[:2], after, "similarity", 0, placed[2])
+        turning = _turning(before, replace(after, pixels=pixels, valid=valid))
+        placed = None if turning is None else _place(before, after, turning @ scaling)
+        if placed is not None:
+            yield _pair(before, *placed[:2], after, "similarity", 0, placed[2])
     for matches in (sift_matches, bundled().matches):
         matched = _homography(*matches(before, after))
         placed = None if matched is None else _place(before, after, matched[0])
         if matched is not None and placed is not None:
             yield _pair(before, *placed[:2], after, "homography", matched[1], placed[2])
+
+
+def _turning(before: Raster, after: Raster) -> NDArray[np.float64] | None:
+    """The similarity that turns `after` into place, both of one size; None if no turn that is tried fits.
+
+    The displacements left in blocks then correct what the steps of the search, and a magnification, leave over.
+    """
+    size = (before.width, before.height)
+    scale = min(1.0, _TURN_SIDE / max(size))
+    small = (max(8, round(size[0] * scale)), max(8, round(size[1] * scale)))
+    shrinking = _scaling(size, small)
+    first, first_seen = _warp(before, shrinking, small)
+    pixels, valid = _warp(after, shrinking, small)
+    shrunk = replace(after, pixels=pixels, valid=valid)
+    best: tuple[Alignment, NDArray[np.float64]] | None = None
+    for degrees in TURNS:
+        turn = np.eye(3)
+        turn[:2] = cv2.getRotationMatrix2D(((small[0] - 1) / 2, (small[1] - 1) / 2), degrees, 1.0)
+        found = alignment(first, first_seen, *_warp(shrunk, turn, small))
+        if best is None or found.significance > best[0].significance:
+            best = found, turn
+    if best is None or not best[0].is_significant:
+        return None
+    found, turn = best
+    shift = np.array([[1, 0, found.dx], [0, 1, found.dy], [0, 0, 1.0]])
+    transform = np.linalg.inv(shrinking) @ shift @ turn @ shrinking
+    for _ in range(_FITS):
+        pixels, valid = _warp(after, transform, size)
+        centres, shifts = block_displacements(before, replace(after, pixels=pixels, valid=valid))
+        if len(centres) < _MIN_BLOCKS:
+            break
+        left, _ = cv2.estimateAffinePartial2D(centres, centres + shifts, method=cv2.RANSAC, ransacReprojThreshold=2.0)
+        if left is None:
+            break
+        transform = np.vstack([left, [0, 0, 1]]) @ transform
+    return np.asarray(transform, dtype=np.float64)
 
 
 def lay(before: Raster, after: Raster) -> Planes:

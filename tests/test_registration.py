@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from rasterio.crs import CRS
 from rasterio.warp import Resampling, reproject
 
 from datasets.raster import Raster
+from inference import registration
 from inference.correlation import alignment
 from inference.pair import Pair
 from inference.registration import MIN_OVERLAP, NotComparable, register
@@ -124,6 +126,28 @@ def test_turned_and_scaled_pictures_are_matched_point_by_point() -> None:
     assert pair.registration.inliers >= 12
     assert pair.registration.residual_px is not None
     assert pair.registration.residual_px < 1
+
+
+@pytest.fixture
+def no_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another season, haze, roofs that lean: nothing is left that two points could be told by."""
+    nothing = np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
+    monkeypatch.setattr(registration, "sift_matches", lambda before, after: nothing)
+    monkeypatch.setattr(registration, "bundled", lambda: SimpleNamespace(matches=lambda before, after: nothing))
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(4.6, 1.0), (-4.5, 1.01), (5.5, 0.985)])
+@pytest.mark.usefixtures("no_points")
+def test_a_small_turn_is_undone_without_a_single_common_point(degrees: float, scale: float) -> None:
+    pair = register(BEFORE, raster(moved(about_centre(degrees, scale))))
+    assert pair.registration.model == "similarity"
+    assert misfit(pair) < 1.0
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+@pytest.mark.usefixtures("no_points")
+def test_another_place_is_not_turned_until_it_fits(seed: int) -> None:
+    assert refusal(BEFORE, raster(cut(world(seed)))) == "no_overlap"
 
 
 @pytest.mark.parametrize("degrees", [90, 180])
