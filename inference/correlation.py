@@ -122,7 +122,8 @@ def _vertex(values: NDArray[np.floating], peak: int) -> float:
 
 def block_shifts(before: Raster, after: Raster) -> NDArray[np.float64]:
     """(N,) displacement left in blocks of two rasters on one grid, pixels, where it can be told."""
-    return np.hypot(*block_displacements(before, after)[1].T)
+    _, shifts = block_displacements(before, after)
+    return np.asarray(np.hypot(shifts[:, 0], shifts[:, 1]), dtype=np.float64)
 
 
 def block_displacements(before: Raster, after: Raster) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

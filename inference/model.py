@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,17 @@ class Contract:
     """Photographs are scored at this long side, pixels; None for overhead imagery, which is scored as it is."""
     classes: tuple[str, ...] = ()
     """What is told apart at each date besides structure or not; empty where nothing is."""
+    findings: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """By `change` and `remaining`: slope and offset that turn the logit of a patch's mean probability into that of the
+    patch being right (Platt 1999). A patch is right or wrong as a whole, which its pixels cannot know."""
+
+    def finding_probability(self, kind: str, mean: float) -> float:
+        """Probability that a finding of this kind is right, from the mean over its pixels, both 0..1."""
+        slope, offset = self.findings.get("remaining" if kind == "remaining" else "change", (1.0, 0.0))
+        if (slope, offset) == (1.0, 0.0):
+            return mean
+        p = min(max(mean, 1e-6), 1 - 1e-6)
+        return 1 / (1 + math.exp(-(slope * math.log(p / (1 - p)) + offset)))
 
     def overhead_gsd_range(self) -> tuple[float, float]:
         """`gsd_range_m` of weights for overhead imagery.
@@ -94,6 +106,7 @@ class Model:
                 threshold={k: float(facts["calibration"]["threshold"][k]) for k in OUTPUTS},
                 change_peak=float(facts["calibration"]["change_peak"]),
                 area_error_px=float(facts["calibration"]["area_error_px"]),
+                findings={k: (float(a), float(b)) for k, (a, b) in facts["calibration"].get("findings", {}).items()},
             )
         except OSError as error:
             raise ModelError(f"cannot read the weights: {error}") from error

@@ -73,14 +73,12 @@ def find(pair: Pair, layers: Layers, contract: Contract) -> tuple[Finding, ...]:
     )
     found: list[Finding] = []
     for kind, mask, probability in by_kind:
-        patches = _patches(pair, kind, mask, probability, contract.area_error_px)
+        patches = _patches(pair, kind, mask, probability, contract)
         found += sorted(patches, key=lambda f: (-f.probability, -f.area_px, f.polygon.bounds))
     return tuple(found)
 
 
-def _patches(
-    pair: Pair, kind: Kind, mask: Mask, probability: NDArray[np.float32], area_error_px: float
-) -> list[Finding]:
+def _patches(pair: Pair, kind: Kind, mask: Mask, probability: NDArray[np.float32], contract: Contract) -> list[Finding]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     sizes = stats[:, cv2.CC_STAT_AREA]
     sums = np.bincount(labels.ravel(), weights=probability.ravel(), minlength=count)
@@ -99,10 +97,10 @@ def _patches(
         elif pair.gsd is not None:
             area_m2 = area_px * pair.gsd**2
         if area_m2 is not None:
-            area_error_m2 = area_error(area_m2, outline, area_error_px)
+            area_error_m2 = area_error(area_m2, outline, contract.area_error_px)
         polygon = _simplified(outline)
         lonlat = None if project is None else shapely.transform(polygon, project)
-        likely = float(sums[label] / sizes[label])
+        likely = contract.finding_probability(kind, float(sums[label] / sizes[label]))
         findings.append(Finding(polygon, kind, likely, area_px, area_m2, area_error_m2, lonlat))
     return findings
 

@@ -15,7 +15,9 @@ from training.outcomes import (
     area_coverage,
     area_error_px,
     finding_reliability,
+    held_out,
     outcomes,
+    platt,
 )
 
 
@@ -116,3 +118,44 @@ def test_the_reliability_of_findings_counts_findings() -> None:
 
 def test_without_findings_there_is_no_reliability() -> None:
     assert finding_reliability([]).as_dict() == {"error": None, "bins": []}
+
+
+def said_and_right(slope: float, offset: float, scenes: int = 8, each: int = 60, seed: int = 0) -> list[Outcome]:
+    """Findings of which the true probability is a known function of what is said."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for scene in range(scenes):
+        for said in rng.uniform(0.5, 0.99, each):
+            true = 1 / (1 + np.exp(-(slope * np.log(said / (1 - said)) + offset)))
+            made.append(Outcome(str(scene), float(said), bool(rng.random() < true), 100.0, 40.0, None))
+    return made
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(0.6, -1.2), (1.4, 0.5)])
+def test_what_a_finding_says_is_brought_to_how_often_it_is_right(slope: float, offset: float) -> None:
+    found = said_and_right(slope, offset, scenes=20, each=100)
+    assert platt(found) == pytest.approx((slope, offset), abs=0.35)
+    before, after = finding_reliability(found), finding_reliability(held_out(found))
+    assert before.expected_calibration_error > 0.08
+    assert after.expected_calibration_error < 0.5 * before.expected_calibration_error
+
+
+def test_a_scene_is_not_told_by_its_own_findings() -> None:
+    odd = [Outcome("odd", 0.9, False, 100.0, 40.0, None)] * 100
+    found = [*said_and_right(1.0, 0.0), *odd]
+    kept = [o.probability for o in held_out(found) if o.scene == "odd"]
+    slope, offset = platt(found)
+    assert len(set(kept)) == 1
+    assert kept[0] > 0.85
+    assert 1 / (1 + np.exp(-(slope * np.log(9) + offset))) < kept[0] - 0.1
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_findings_that_are_all_alike_teach_nothing(right: bool) -> None:
+    assert platt([Outcome("a", 0.8, right, 100.0, 40.0, None)] * 50) == (1.0, 0.0)
+    assert platt([]) == (1.0, 0.0)
+
+
+def test_what_is_said_more_surely_never_comes_out_as_less_sure() -> None:
+    upside_down = [Outcome("a", p, p < 0.7, 100.0, 40.0, None) for p in np.linspace(0.5, 0.95, 60)]
+    assert platt(upside_down) == (1.0, 0.0)

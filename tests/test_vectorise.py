@@ -290,3 +290,18 @@ def test_a_change_counts_only_where_its_peak_is_sure_enough() -> None:
     layers = grown(np.maximum(faint, sure))
     (finding,) = find(paired(even()), layers, contract)
     assert finding.polygon.equals(box(100, 20, 140, 60))
+
+
+@pytest.mark.parametrize(
+    ("layers", "stated"),
+    [
+        (grown(painted((20, 20, 40, 40), value=0.9)), 1 / (1 + np.exp(-(0.5 * np.log(9) - 0.4)))),
+        (gone(painted((20, 20, 40, 40), value=0.9)), 1 / (1 + np.exp(-(0.5 * np.log(9) - 0.4)))),
+        (standing(painted((20, 20, 40, 40), value=0.9)), 1 / (1 + np.exp(-(np.log(9) - 1.5)))),
+    ],
+    ids=["new", "removed", "remaining"],
+)
+def test_a_finding_says_how_likely_it_is_right_as_a_whole(layers: Layers, stated: float) -> None:
+    contract = replace(CONTRACT, findings={"change": (0.5, -0.4), "remaining": (1.0, -1.5)})
+    (finding,) = find(paired(even()), layers, contract)
+    assert finding.probability == pytest.approx(stated, abs=1e-4)

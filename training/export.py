@@ -78,7 +78,8 @@ def anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
 def write_manifest(
     path: Path, *, name: str, version: str, domain: str, sha256: str, gsd_range: tuple[float, float] | None,
     threshold: dict[str, float], temperature: dict[str, float], change_peak: float, area_error_px: float,
-    long_side: int | None = None, classes: tuple[str, ...] = (), **facts: Any,
+    long_side: int | None = None, classes: tuple[str, ...] = (),
+    findings: dict[str, tuple[float, float]] | None = None, **facts: Any,
 ) -> None:  # fmt: skip
     """Write the manifest that `inference.model` reads beside the ONNX file.
 
@@ -88,6 +89,7 @@ def write_manifest(
         temperature: output -> divisor of its logits (Guo et al., ICML 2017).
         change_peak: probability that a changed patch must reach somewhere (model.decision).
         area_error_px: standard error of a finding's area per pixel of its outline.
+        findings: `change` and `remaining` -> slope and offset of a finding's logit (training.outcomes.platt).
         long_side, classes: of weights for photographs: the long side at which they are scored, and what is told apart.
         facts: whatever else is to be kept, such as metrics, data and recipe. NaN becomes null: JSON has no NaN.
     """
@@ -98,7 +100,7 @@ def write_manifest(
         "output": {"names": (*OUTPUTS, *CLASS_OUTPUTS) if classes else OUTPUTS, "classes": classes, "layout": "NCHW",
                    "dtype": "float32", "meaning": "logits"},
         "calibration": {"temperature": temperature, "threshold": threshold, "change_peak": change_peak,
-                        "area_error_px": area_error_px},
+                        "area_error_px": area_error_px, "findings": findings or {}},
         **facts,
     }  # fmt: skip
     text = json.dumps(_null_for_nan(manifest), indent=2, ensure_ascii=False, allow_nan=False)

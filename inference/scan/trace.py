@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -61,6 +61,7 @@ def trace(rows: Rows, height: int, width: int, contract: Contract) -> list[Patch
             found += drawn.add(top, masks[kind], levels[kind])
     for drawn in drawing.values():
         found += drawn.close()
+    found = [replace(p, probability=contract.finding_probability(p.kind, p.probability)) for p in found]
     found.sort(key=lambda p: (KINDS.index(p.kind), -p.probability, -p.polygon.area, p.polygon.bounds))
     return found
 
