@@ -37,8 +37,9 @@ M2_PER_MU = 10_000 / 15
 MIN_PATCH_M2, _MIN_PATCH_PX = 6.0, 4
 """Less is a crown that leans another way, not land made green. On generated sites without greening it halves what is
 found, and takes nothing from those with it."""
-AMBIGUOUS = (0.3, 0.7)
-"""Land whose share of vegetation rose by so much might be counted the other way."""
+AMBIGUOUS = (0.35, 0.65)
+"""Land whose share of vegetation rose by so much might be counted either way, and any part of it (hence a twelfth of
+its square as variance)."""
 EDGE_PX = 0.5
 """Where the edge of a patch lies is not known better than that, all along it (`inference.vectorise.area_error`)."""
 SAME_SEASON_DAYS = 60
@@ -255,7 +256,7 @@ def _estimate(looks: _Looks, light: Light, outline: BaseGeometry, placed: BaseGe
         return Greened(area, None, None, None, None, 0.0, shares or {"nodata": 1.0})
     share = sums.observed / sums.site
     # The same error all over the site in each of the three, and independent of each other.
-    error = math.sqrt((EDGE_PX * sums.edge) ** 2 + (sums.ambiguous / 2) ** 2 + (sums.small / 2) ** 2 + 1)
+    error = math.sqrt((EDGE_PX * sums.edge) ** 2 + (sums.ambiguous**2 + sums.small**2) / 12 + 1)
     notes = () if share >= 0.995 else (Reason("partly_observed", {"unobserved_percent": round(100 * (1 - share))}),)
     greened, error_m2, before, after = (x * pixel_m2 for x in (sums.greened, error, sums.before, sums.after))
     return Greened(area, greened, error_m2, before, after, share, shares, notes)

@@ -38,6 +38,14 @@ def _range(values: list[float] | None) -> tuple[float, float] | None:
     return None if values is None else (float(values[0]), float(values[1]))
 
 
+def corrected(probability: float, slope: float, offset: float) -> float:
+    """A probability with its logit z replaced by `slope * z + offset`."""
+    if (slope, offset) == (1.0, 0.0):
+        return probability
+    p = min(max(probability, 1e-6), 1 - 1e-6)
+    return 0.5 * (1 + math.tanh(0.5 * (slope * math.log(p / (1 - p)) + offset)))
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """What the manifest says of the input and of how to read the output."""
@@ -61,11 +69,7 @@ class Contract:
 
     def finding_probability(self, kind: str, mean: float) -> float:
         """Probability that a finding of this kind is right, from the mean over its pixels, both 0..1."""
-        slope, offset = self.findings.get("remaining" if kind == "remaining" else "change", (1.0, 0.0))
-        if (slope, offset) == (1.0, 0.0):
-            return mean
-        p = min(max(mean, 1e-6), 1 - 1e-6)
-        return 1 / (1 + math.exp(-(slope * math.log(p / (1 - p)) + offset)))
+        return corrected(mean, *self.findings.get("remaining" if kind == "remaining" else "change", (1.0, 0.0)))
 
     def overhead_gsd_range(self) -> tuple[float, float]:
         """`gsd_range_m` of weights for overhead imagery.

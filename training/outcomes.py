@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE
+from inference.model import corrected
 from model.decision import MIN_OBJECT_PX
 from training.metrics import MIN_COVER, Reliability
 
@@ -21,6 +21,9 @@ MIN_FITTED = 20
 """With fewer matched findings the error of areas is not fitted."""
 MIN_EITHER = 8
 """With fewer right, or fewer wrong, findings their probability is left as it is."""
+
+SLOPE_PULL = 0.1
+"""Precision of the prior of the slope, a normal distribution around 1."""
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
@@ -150,7 +153,8 @@ def platt(found: Sequence[Outcome]) -> tuple[float, float]:
     """Slope and offset of the logit that turn the mean probability of a patch into that of its being right.
 
     Platt, "Probabilistic outputs for support vector machines" (1999), with his targets, which are a little short of
-    0 and 1. Two numbers are all that a few hundred findings bear. (1, 0) where they are too few or all alike.
+    0 and 1. Two numbers are all that a few hundred findings bear, and the slope is held a little to 1. (1, 0) where
+    the findings are too few or all alike.
     """
     right = np.array([o.right for o in found], dtype=np.float64)
     wins, losses = float(right.sum()), float(len(right) - right.sum())
@@ -159,11 +163,19 @@ def platt(found: Sequence[Outcome]) -> tuple[float, float]:
     target = np.where(right > 0, (wins + 1) / (wins + 2), 1 / (losses + 2))
     p = np.clip(np.array([o.probability for o in found]), 1e-6, 1 - 1e-6)
     design = np.stack([np.log(p / (1 - p)), np.ones_like(p)], axis=1)
-    weights = np.array([0.0, math.log(wins / losses)])  # from the mean rate, where Newton does not overshoot
-    for _ in range(50):  # the loss is convex
-        said = 1 / (1 + np.exp(-design @ weights))
-        hessian = (design * (said * (1 - said))[:, None]).T @ design + 1e-6 * np.eye(2)
-        step = np.linalg.solve(hessian, design.T @ (said - target))
+
+    def loss(w: Numbers) -> float:
+        z = design @ w
+        return float((np.logaddexp(0, z) - target * z).sum()) + 0.5 * SLOPE_PULL * float(w[0] - 1) ** 2
+
+    weights = np.array([1.0, 0.0])
+    for _ in range(50):  # Newton's method, by shorter steps where a whole one would overshoot
+        said = 0.5 * (1 + np.tanh(0.5 * (design @ weights)))
+        hessian = (design * (said * (1 - said))[:, None]).T @ design + np.diag([SLOPE_PULL, 1e-6])
+        gradient = design.T @ (said - target) + np.array([SLOPE_PULL * (weights[0] - 1), 0.0])
+        step = np.linalg.solve(hessian, gradient)
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-9:
+            step = step / 2
         weights = weights - step
         if np.abs(step).max() < 1e-9:
             break
@@ -178,7 +190,5 @@ def held_out(found: Sequence[Outcome]) -> list[Outcome]:
         slope, offset = platt([o for o in found if o.scene != scene])
         for o in found:
             if o.scene == scene:
-                p = min(max(o.probability, 1e-6), 1 - 1e-6)
-                stated = 1 / (1 + math.exp(-(slope * math.log(p / (1 - p)) + offset)))
-                result.append(replace(o, probability=stated))
+                result.append(replace(o, probability=corrected(o.probability, slope, offset)))
     return result

@@ -26,8 +26,17 @@ def read_area(path: Path) -> BaseGeometry:
         InputError: `bad_area`.
         OSError: the file cannot be read.
     """
+    return area_of(path.read_text("utf-8-sig"))
+
+
+def area_of(text: str) -> BaseGeometry:
+    """The same, of GeoJSON that has been read.
+
+    Raises:
+        InputError: `bad_area`.
+    """
     try:
-        document = json.loads(path.read_text("utf-8-sig"))
+        document = json.loads(text)
         geometry = shapely.union_all([shape(g) for g in _geometries(document)])
     except (ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
         raise InputError(Reason("bad_area", {"detail": f"{type(error).__name__}"})) from error
