@@ -32,11 +32,10 @@ from inference.scan.windows import Box, inside
 from inference.site import Site
 from inference.vegetation import Index, Light, Mask, Patch, cover, measure
 
-M2_PER_MU = 10_000 / 15
-
-MIN_PATCH_M2, _MIN_PATCH_PX = 6.0, 4
-"""Less is a crown that leans another way, not land made green. On generated sites without greening it halves what is
-found, and takes nothing from those with it."""
+MIN_PATCH_M2, MIN_HALF_WIDTH_M = 20.0, 1.0
+"""What is smaller or narrower than twice that is a crown that leans another way, not land made green. On generated
+sites without greening it takes the error from 10 to 2 m2 rms and leaves it at 30 m2 on those with it; on real pairs of
+dry woodland (LEVIR-CD) it leaves half of the 7 % that would be found."""
 AMBIGUOUS = (0.35, 0.65)
 """Land whose share of vegetation rose by so much might be counted either way, and any part of it (hence a twelfth of
 its square as variance)."""
@@ -315,9 +314,12 @@ def _moved(values: NDArray[Any], seen: Mask, cloud: Mask, dx: float, dy: float) 
 
 
 def _patches(greened: Mask, gsd: float) -> tuple[Mask, Mask]:
-    """What is large enough to be land made green, and what is not."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(greened.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= max(MIN_PATCH_M2 / gsd**2, _MIN_PATCH_PX)
+    """What is large and wide enough to be land made green, and what is not."""
+    reach = round(MIN_HALF_WIDTH_M / gsd)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    wide = cv2.morphologyEx(greened.astype(np.uint8), cv2.MORPH_OPEN, disc)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(wide, connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] * gsd**2 >= MIN_PATCH_M2
     large[0] = False
     kept: Mask = large[labels]
     return kept, greened & ~kept

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from model import CLASS_OUTPUTS, OUTPUTS
 
+BUNDLED = Path(str(files("model"))) / "weights"
+"""Where the weights are that come with Jingdi."""
+
 
 class ModelError(RuntimeError):
     """The weights or their manifest are missing, damaged or do not belong together."""
@@ -57,6 +60,8 @@ class Contract:
     threshold: dict[str, float]
     change_peak: float
     """A changed patch counts only where its probability reaches this (see model.decision)."""
+    change_mean: float
+    """A changed patch counts only if its mean probability reaches this."""
     area_error_px: float
     """Standard error of a finding's area per pixel of its outline, pixels."""
     long_side: int | None = None
@@ -109,6 +114,7 @@ class Model:
                 temperature={k: float(facts["calibration"]["temperature"][k]) for k in OUTPUTS},
                 threshold={k: float(facts["calibration"]["threshold"][k]) for k in OUTPUTS},
                 change_peak=float(facts["calibration"]["change_peak"]),
+                change_mean=float(facts["calibration"].get("change_mean", 0.0)),
                 area_error_px=float(facts["calibration"]["area_error_px"]),
                 findings={k: (float(a), float(b)) for k, (a, b) in facts["calibration"].get("findings", {}).items()},
             )
@@ -127,8 +133,17 @@ class Model:
     @classmethod
     def load(cls, domain: str = "overhead", *, threads: int = 0) -> Model:
         """The weights that come with Jingdi."""
-        folder = Path(str(files("model"))) / "weights"
-        return cls(folder / f"{domain}.onnx", folder / f"{domain}.json", threads=threads)
+        return cls(BUNDLED / f"{domain}.onnx", BUNDLED / f"{domain}.json", threads=threads)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the file itself calls its inputs."""
+        return tuple(each.name for each in self._session.get_inputs())
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the file itself calls its outputs."""
+        return tuple(each.name for each in self._session.get_outputs())
 
     def logits(
         self, before: NDArray[np.uint8], after: NDArray[np.uint8]

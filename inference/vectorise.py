@@ -47,7 +47,7 @@ def classify(layers: Layers, observed: Mask, contract: Contract) -> KindMasks:
     patch, not for each pixel, unless both directions have a considerable share of it.
     """
     t = contract.threshold
-    change = hysteresis(layers.change, t["change"], contract.change_peak) & observed
+    change = hysteresis(layers.change, t["change"], contract.change_peak, contract.change_mean) & observed
     grows = layers.structure_after >= layers.structure_before
     count, labels = cv2.connectedComponents(change.astype(np.uint8), connectivity=8)
     size = np.bincount(labels.ravel(), minlength=count)

@@ -10,7 +10,7 @@ for anything but a picture from above.
 Two things are added to it. The brightness is counted above the haze and has a constant put to it, as SAVI has (Huete
 1988), because ratios of the dark are noise. And what is sunlit and bluer than red is no plant: chlorophyll takes most
 of the blue, the pigment of dust nets (防尘网), painted courts and plastic turf, phthalocyanine green, most of the red.
-Without that rule every net that is laid counts as greened (on generated sites without greening 33 m2 instead of 6).
+Without that rule every net that is laid counts as greened: on generated sites without greening 33 m2 instead of 10.
 
 One date may be brighter, hazier or of another gamma than the other. Its bands are brought to those of the date with
 more contrast by quantiles of the ground that looks the same at both (pseudo-invariant features: Schott et al. 1988), so
@@ -33,8 +33,9 @@ Mask = NDArray[np.bool_]
 Patch = tuple[NDArray[Any], NDArray[Any], Mask]
 """Values of both dates, (H, W, bands), and (H, W) bool where both were seen."""
 
-SMOOTH_M = 0.5
-"""Standard deviation of the smoothing, metres on the ground: less than a young tree, more than a pixel's noise."""
+SMOOTH_M = 1.0
+"""Standard deviation of the smoothing, metres on the ground: less than a lot, more than the blocks that JPEG makes of
+colour and the sunny and the shady side of a crown."""
 _SMOOTH_PX = 0.7
 _QUANTILES = np.linspace(0.5, 99.5, 34)
 _STABLE = 60.0

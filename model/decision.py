@@ -12,20 +12,25 @@ MIN_PEAK_PX = MIN_OBJECT_PX // 2
 """So many pixels of a patch must reach the peak."""
 
 
-def hysteresis(probability: NDArray[np.float32], threshold: float, peak: float) -> NDArray[np.bool_]:
-    """Pixels from `threshold` on, in patches (8-connected) of which `MIN_PEAK_PX` pixels reach `peak`.
+def hysteresis(
+    probability: NDArray[np.float32], threshold: float, peak: float, mean: float = 0.0
+) -> NDArray[np.bool_]:
+    """Pixels from `threshold` on, in patches (8-connected) of which `MIN_PEAK_PX` pixels reach `peak`, and all together
+    `mean`.
 
-    The low threshold draws the outline, the high one decides whether there is anything at all: a leaning roof or
-    a shadow leaves broad, half-hearted patches, a structure that appeared does not. Canny (PAMI 1986) on edges.
+    The low threshold draws the outline, the others decide whether there is anything at all: a leaning roof or a
+    shadow leaves broad, half-hearted patches, a structure that appeared does not. Canny (PAMI 1986) on edges.
 
     Args:
         probability: (H, W) float32 in 0..1.
     """
     mask: NDArray[np.bool_] = probability >= threshold
-    if peak <= threshold:
+    if peak <= threshold and mean <= threshold:
         return mask
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    certain = np.bincount(labels.ravel(), weights=(probability >= peak).ravel(), minlength=count)
-    kept = certain >= MIN_PEAK_PX
+    flat = labels.ravel()
+    kept = np.bincount(flat, weights=probability.ravel(), minlength=count) >= mean * np.bincount(flat, minlength=count)
+    if peak > threshold:
+        kept &= np.bincount(flat, weights=(probability >= peak).ravel(), minlength=count) >= MIN_PEAK_PX
     kept[0] = False
     return np.asarray(kept[labels], dtype=np.bool_)

@@ -22,7 +22,7 @@ from training.card import write_card
 from training.evaluate import (
     Predict,
     Prediction,
-    best_peak,
+    best_decision,
     best_threshold,
     predict_validation,
     reliability,
@@ -69,11 +69,11 @@ def measure(model: Model, data: Path, *, shift_px: int = 0) -> dict[str, dict[st
     contract, predict = model.contract, _predictor(model)
     if shift_px:
         moved = predict_shifted(data, _sources(data), predict, shift_px)
-        scores = table(moved, contract.threshold, contract.change_peak)
+        scores = table(moved, contract.threshold, contract.change_peak, contract.change_mean)
         return {name: s.as_dict() for name, s in scores.items() if name.endswith("/change")}
     for suffix, swap in (("", False), (" (swapped)", True)):
         predictions = predict_validation(data, _sources(data), predict, swap=swap)
-        scores = table(predictions, contract.threshold, contract.change_peak)
+        scores = table(predictions, contract.threshold, contract.change_peak, contract.change_mean)
         rows |= {name + suffix: s.as_dict() for name, s in scores.items()}
     return rows
 
@@ -119,7 +119,9 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
     plain = dict.fromkeys(OUTPUTS, 1.0)
     half = dict.fromkeys(OUTPUTS, 0.5)
     unknown = UNKNOWN_ERROR_PX
-    write_manifest(manifest, **facts, threshold=half, temperature=plain, change_peak=0.5, area_error_px=unknown)
+    write_manifest(
+        manifest, **facts, threshold=half, temperature=plain, change_peak=0.5, change_mean=0.0, area_error_px=unknown
+    )
     raw = predict_validation(data, _sources(data), _predictor(Model(onnx, manifest)))
     temperatures = {output: temperature(raw, output) for output in OUTPUTS}
     # Both dates are read by one head: they get one temperature and one threshold, or symmetry would be lost.
@@ -127,9 +129,10 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
     calibrated = rescaled(raw, temperatures)
     thresholds = {output: best_threshold(calibrated, output) for output in OUTPUTS}
     thresholds["structure_after"] = thresholds["structure_before"]
+    peak, mean = best_decision(calibrated, thresholds["change"])
     facts |= {
-        "threshold": thresholds, "temperature": temperatures,
-        "change_peak": best_peak(calibrated, thresholds["change"]), "recipe": recipe.as_dict(),
+        "threshold": thresholds, "temperature": temperatures, "change_peak": peak, "change_mean": mean,
+        "recipe": recipe.as_dict(),
     }  # fmt: skip
     write_manifest(manifest, **facts, area_error_px=unknown)
     model = Model(onnx, manifest)

@@ -129,6 +129,7 @@ class MagentaModel:
         temperature=dict.fromkeys(OUTPUTS, 1.0),
         threshold=dict.fromkeys(OUTPUTS, 0.5),
         change_peak=0.5,
+        change_mean=0.0,
         area_error_px=0.5,
     )
 

@@ -13,7 +13,7 @@ from datasets.labelled import IGNORE, LabelledPair, read_set
 from model import OUTPUTS
 from training.evaluate import (
     Prediction,
-    best_peak,
+    best_decision,
     best_threshold,
     predict_validation,
     reliability,
@@ -126,21 +126,42 @@ def test_a_set_without_anything_to_find_has_no_say_in_the_threshold() -> None:
     assert best_threshold([found, alarm], "change") == pytest.approx(0.5)
 
 
-def test_the_best_peak_drops_false_alarms_and_keeps_what_is_true() -> None:
+def test_the_best_decision_drops_false_alarms_and_keeps_what_is_true() -> None:
     truth = square(0, 0, 20, 20)
     probability = np.where(truth == 1, 0.85, 0.1)
     probability[40:60, 40:60] = 0.65
-    peak = best_peak([predicted(probability, truth)], 0.5)
-    assert peak == 0.8
-    rows = table([predicted(probability, truth)], HALF, peak)
+    decision = best_decision([predicted(probability, truth)], 0.5)
+    assert decision == (0.8, 0.84)
+    rows = table([predicted(probability, truth)], HALF, *decision)
     assert rows["ida/change"].predicted == rows["ida/change"].right == 1
 
 
-def test_a_peak_that_would_lose_true_objects_is_not_taken() -> None:
+def test_a_false_alarm_with_a_bright_core_is_told_by_its_mean() -> None:
+    truth = square(0, 0, 20, 20)
+    probability = np.where(truth == 1, 0.95, 0.1)
+    probability[40:60, 40:60] = 0.55
+    probability[45:50, 45:50] = 0.99
+    decision = best_decision([predicted(probability, truth)], 0.5)
+    rows = table([predicted(probability, truth)], HALF, *decision)
+    assert rows["ida/change"].predicted == rows["ida/change"].right == 1
+
+
+def test_a_decision_that_would_lose_true_objects_is_not_taken() -> None:
     truth = np.maximum(square(0, 0, 20, 20), square(40, 40, 20, 20))
     probability = np.where(truth == 1, 0.65, 0.1)
     probability[0:20, 0:20] = 0.99
-    assert best_peak([predicted(probability, truth)], 0.5) == 0.6
+    peak, mean = best_decision([predicted(probability, truth)], 0.5)
+    assert peak == 0.6
+    assert mean <= 0.65
+
+
+def test_with_nothing_to_find_the_decision_is_the_strictest_that_raises_least() -> None:
+    nothing = np.zeros((64, 64), dtype=np.uint8)
+    alarm = np.full((64, 64), 0.1)
+    alarm[10:30, 10:30] = 0.8
+    decision = best_decision([predicted(alarm, nothing)], 0.5)
+    rows = table([predicted(alarm, nothing)], HALF, *decision)
+    assert rows["ida/change"].predicted == 0
 
 
 def test_with_nothing_to_find_the_threshold_stays_in_the_middle() -> None:

@@ -142,7 +142,7 @@ def test_a_manifest_is_json_even_where_figures_are_missing(tmp_path: Path) -> No
     path = tmp_path / "m.json"
     write_manifest(
         path, name="n", version="1", domain="overhead", sha256="0", gsd_range=(0.2, 1.0), threshold={},
-        temperature={}, change_peak=0.9, area_error_px=1.0,
+        temperature={}, change_peak=0.9, change_mean=0.0, area_error_px=1.0,
         metrics={"a": {"f1": float("nan"), "objects": 0}}, zh="静地",
     )  # fmt: skip
     text = path.read_text("utf-8")

@@ -25,6 +25,7 @@ CONTRACT = Contract(
     temperature=dict.fromkeys(OUTPUTS, 1.0),
     threshold={"structure_before": 0.4, "structure_after": 0.4, "change": 0.45},
     change_peak=0.7,
+    change_mean=0.6,
     area_error_px=0.5,
 )
 
@@ -88,12 +89,22 @@ def plain(height: int = 64, width: int = 64) -> NDArray[np.uint8]:
 
 def test_a_peak_anywhere_in_a_patch_keeps_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = plain()
-    layers[1:3, 4:60, 10:14] = 130
+    layers[1:3, 4:60, 10:14] = 160
     assert not traced(layers, 16, monkeypatch)
     layers[2, 50:56, 10:14] = 240
     (patch,) = traced(layers, 16, monkeypatch)
     assert patch.polygon.equals(shapely.box(10, 4, 14, 60))
     assert patch.kind == "new"
+
+
+def test_a_patch_counts_by_the_mean_of_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = plain()
+    layers[1:3, 4:60, 10:14] = 120
+    layers[2, 4:12, 10:14] = 240
+    assert not traced(layers, 16, monkeypatch)  # a peak, but 0.54 on average
+    layers[2, 12:24, 10:14] = 240
+    (patch,) = traced(layers, 16, monkeypatch)
+    assert patch.polygon.equals(shapely.box(10, 4, 14, 60))
 
 
 def test_the_direction_is_decided_for_the_whole_patch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from training.metrics import Reliability, Scores, score
 
 MAX_RECALL_LOSS = 0.02
 """Share of the true objects that may be given up for fewer false alarms."""
+MEANS = (0.6, 0.65, 0.7, 0.74, 0.78, 0.8, 0.82, 0.84, 0.86)
 
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
@@ -64,12 +65,13 @@ def predict_validation(
 
 
 def table(
-    predictions: Sequence[Prediction], threshold: dict[str, float], change_peak: float = 0.0
+    predictions: Sequence[Prediction], threshold: dict[str, float], change_peak: float = 0.0, change_mean: float = 0.0
 ) -> dict[str, Scores]:
     """Scores by `set/output`, for every output of which the set has labels of both classes or, for change,
     any labels at all (a set in which nothing changed tells false alarms).
 
-    `change_peak` is what a changed patch must reach somewhere to count (model.decision).
+    `change_peak` and `change_mean` are what a changed patch must reach somewhere, and on average, to count
+    (model.decision).
     """
     rows: dict[str, Scores] = {}
     for prediction in predictions:
@@ -77,8 +79,8 @@ def table(
             truth = prediction.truth(output)
             if output != "change" and not _labelled_throughout(truth):
                 continue
-            peak = change_peak if output == "change" else 0.0
-            mask = hysteresis(prediction.probabilities[index], threshold[output], peak)
+            least = (change_peak, change_mean) if output == "change" else (0.0, 0.0)
+            mask = hysteresis(prediction.probabilities[index], threshold[output], *least)
             key = f"{prediction.pair.source}/{output}"
             rows[key] = rows.get(key, Scores()) + score(mask, truth, prediction.pair.gsd)
     return rows
@@ -128,7 +130,7 @@ def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
     """Probability from which a pixel counts: the one with the highest pixel F1 over the sets that have something
     to find; 0.5 where none has.
 
-    Sets without are left out because no outline can be right in them. They speak through `best_peak`'s choice.
+    Sets without are left out because no outline can be right in them. They speak through `best_decision`'s choice.
     """
     index = OUTPUTS.index(output)
     telling = {p.pair.source for p in predictions if (p.truth(output) == 1).any()}
@@ -145,22 +147,30 @@ def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
     return max(totals, key=lambda t: totals[t].f1)
 
 
-def best_peak(predictions: Sequence[Prediction], threshold: float) -> float:
-    """The highest peak of change (model.decision) that gives up at most `MAX_RECALL_LOSS` of object recall.
+def best_decision(predictions: Sequence[Prediction], threshold: float) -> tuple[float, float]:
+    """Peak and mean of change (model.decision) with the fewest false objects that give up at most `MAX_RECALL_LOSS` of
+    object recall; of several those that find most, of these the strictest.
 
     Every false alarm sends a person out, so patches without a clear core are given up as far as few true ones go
     with them.
     """
-    best, without = threshold, None
+    plain = _change_scores(predictions, threshold, threshold, 0.0)
+    needed = plain.found - MAX_RECALL_LOSS * plain.objects
+    best = (plain.predicted - plain.right, -plain.found, -threshold, 0.0)
     for peak in (threshold, 0.6, 0.7, 0.8, 0.9):
-        total = Scores()
-        for prediction in predictions:
-            mask = hysteresis(prediction.probabilities[2], threshold, peak)
-            total += score(mask, prediction.truth("change"), prediction.pair.gsd)
-        without = total.object_recall if without is None else without
-        if peak > best and total.object_recall >= without - MAX_RECALL_LOSS:
-            best = peak
-    return best
+        for mean in (0.0, *MEANS):
+            scores = _change_scores(predictions, threshold, peak, mean)
+            if scores.found >= needed:
+                best = min(best, (scores.predicted - scores.right, -scores.found, -peak, -mean))
+    return -best[2], -best[3]
+
+
+def _change_scores(predictions: Sequence[Prediction], threshold: float, peak: float, mean: float) -> Scores:
+    total = Scores()
+    for prediction in predictions:
+        mask = hysteresis(prediction.probabilities[2], threshold, peak, mean)
+        total += score(mask, prediction.truth("change"), prediction.pair.gsd)
+    return total
 
 
 def reliability(predictions: Sequence[Prediction], output: str) -> Reliability:

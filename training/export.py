@@ -77,7 +77,8 @@ def anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def write_manifest(
     path: Path, *, name: str, version: str, domain: str, sha256: str, gsd_range: tuple[float, float] | None,
-    threshold: dict[str, float], temperature: dict[str, float], change_peak: float, area_error_px: float,
+    threshold: dict[str, float], temperature: dict[str, float], change_peak: float, change_mean: float,
+    area_error_px: float,
     long_side: int | None = None, classes: tuple[str, ...] = (),
     findings: dict[str, tuple[float, float]] | None = None, **facts: Any,
 ) -> None:  # fmt: skip
@@ -87,7 +88,7 @@ def write_manifest(
         gsd_range: metres per pixel the weights were trained on; None for photographs.
         threshold: output -> calibrated probability from which a pixel counts.
         temperature: output -> divisor of its logits (Guo et al., ICML 2017).
-        change_peak: probability that a changed patch must reach somewhere (model.decision).
+        change_peak, change_mean: what a changed patch must reach somewhere, and on average (model.decision).
         area_error_px: standard error of a finding's area per pixel of its outline.
         findings: `change` and `remaining` -> slope and offset of a finding's logit (training.outcomes.platt).
         long_side, classes: of weights for photographs: the long side at which they are scored, and what is told apart.
@@ -100,6 +101,7 @@ def write_manifest(
         "output": {"names": (*OUTPUTS, *CLASS_OUTPUTS) if classes else OUTPUTS, "classes": classes, "layout": "NCHW",
                    "dtype": "float32", "meaning": "logits"},
         "calibration": {"temperature": temperature, "threshold": threshold, "change_peak": change_peak,
+                        "change_mean": change_mean,
                         "area_error_px": area_error_px, "findings": findings or {}},
         **facts,
     }  # fmt: skip

@@ -22,7 +22,7 @@ from model.network import STRIDE, ChangeNet
 from training.card import LEAVE_ONE_OUT
 from training.evaluate import (
     Predict,
-    best_peak,
+    best_decision,
     best_threshold,
     predict_validation,
     rescaled,
@@ -56,8 +56,8 @@ def leave_one_out(
 ) -> dict[str, dict[str, Any]]:
     """Train `recipe` with every set and without each family of sets; score both on what was left out.
 
-    Each run resumes where it was interrupted. Temperature, threshold and peak are chosen on the validation splits of
-    the sets that the run saw, never on the one it is measured on.
+    Each run resumes where it was interrupted. Temperature, threshold and decision are chosen on the validation splits
+    of the sets that the run saw, never on the one it is measured on.
 
     Args:
         root: folder of the labelled sets.
@@ -107,10 +107,10 @@ def _scores(run: Path, root: Path, known: Sequence[str], on: Sequence[str]) -> d
     calibrated = rescaled(raw, temperatures)
     thresholds = {output: best_threshold(calibrated, output) for output in OUTPUTS}
     thresholds["structure_after"] = thresholds["structure_before"]
-    peak = best_peak(calibrated, thresholds["change"])
+    decision = best_decision(calibrated, thresholds["change"])
     found = predict_validation(root, [source for source in on if source != COARSE], predict)
     found = rescaled(found, temperatures)
-    return {name: scores.as_dict() for name, scores in table(found, thresholds, peak).items()}
+    return {name: scores.as_dict() for name, scores in table(found, thresholds, *decision).items()}
 
 
 def _predictor(net: ChangeNet) -> Predict:

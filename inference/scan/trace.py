@@ -133,7 +133,7 @@ class _Decided:
 
 
 def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _Decided:
-    base, sums = [0], [np.zeros((3, 1), np.int64)]
+    base, sums = [0], [np.zeros((4, 1), np.int64)]
     union = _Union()
     above: Numbers | None = None
     peak = _level(contract.change_peak) if contract.change_peak > contract.threshold["change"] else 0
@@ -146,6 +146,7 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
                 np.bincount(flat, minlength=count),
                 np.bincount(flat[(layers[2] >= peak).ravel()], minlength=count),
                 np.bincount(flat[grows.ravel()], minlength=count),
+                np.bincount(flat, weights=layers[2].ravel(), minlength=count).astype(np.int64),
             ])[:, 1:]
         )  # fmt: skip
         numbers = np.where(labels[[0, -1]] > 0, labels[[0, -1]].astype(np.int64) + base[-1], 0)
@@ -154,14 +155,16 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
                 union.join(a, b)
         above = numbers[1]
         base.append(base[-1] + count - 1)
-    size, certain, growing = np.concatenate(sums, axis=1)
+    size, certain, growing, total = np.concatenate(sums, axis=1)
     root = np.arange(len(size))
     for item, speaker in union.items():
         root[item] = speaker
-    size, certain, growing = (np.bincount(root, weights=x, minlength=len(root)) for x in (size, certain, growing))
+    size, certain, growing, total = (
+        np.bincount(root, weights=x, minlength=len(root)) for x in (size, certain, growing, total)
+    )
     share = growing / np.maximum(size, 1)
     way = np.where(share >= ONE_SIDED, 1, np.where(share <= 1 - ONE_SIDED, -1, 0)).astype(np.int8)
-    counts = certain >= (MIN_PEAK_PX if peak else 0)
+    counts = (certain >= (MIN_PEAK_PX if peak else 0)) & (total >= contract.change_mean * LEVELS * size)
     return _Decided(base, counts[root], way[root])
 
 
