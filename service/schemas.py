@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from inference.domain import KindAsked
 from inference.findings import PictureKind
+from inference.reasons import Reason
 from service.database import PairRow, Status
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -37,8 +38,10 @@ class Problem(BaseModel):
 class ReasonOut(BaseModel):
     """A stable code and the figures that belong to it."""
 
-    code: str
+    code: str = Field(description="Never translated.")
     values: dict[str, Any]
+    text: str | None = Field(default=None, description="The same in the language of `Accept-Language`.")
+    remedy: str | None = Field(default=None, description="What a person can do about it, in that language.")
 
 
 class VerdictOut(BaseModel):
@@ -187,9 +190,14 @@ class PairOut(PairSummary):
     report: ReportOut | None
 
     @classmethod
-    def of(cls, row: PairRow) -> PairOut:
-        """From a row of the database."""
-        return cls.model_validate(row, from_attributes=True)
+    def of(cls, row: PairRow, language: str | None = None) -> PairOut:
+        """From a row of the database; with a language, reasons and notes are put into words."""
+        pair = cls.model_validate(row, from_attributes=True)
+        verdict = pair.report.verdict if pair.report else None
+        for each in (*verdict.reasons, *verdict.notes) if verdict and language else ():
+            reason = Reason(each.code, each.values)
+            each.text, each.remedy = reason.say(language), reason.remedy(language)
+        return pair
 
 
 class CheckIn(BaseModel):
