@@ -96,6 +96,7 @@ class District:
         before, after: EPSG:32650 near Shijingshan, `captured_at` in UTC.
         structure_before, structure_after: (H, W) bool, where a structure stands.
         change: (H, W) bool, where it stands at one date only.
+        vegetation_before, vegetation_after: (H, W) bool, where grass or a crown covers the ground, whatever the season.
         structures: each of them, in no particular order.
     """
 
@@ -104,6 +105,8 @@ class District:
     structure_before: NDArray[np.bool_]
     structure_after: NDArray[np.bool_]
     change: NDArray[np.bool_]
+    vegetation_before: NDArray[np.bool_]
+    vegetation_after: NDArray[np.bool_]
     structures: tuple[TruthStructure, ...]
 
 
@@ -230,7 +233,9 @@ def generate(seed: int, *, size: int = 512, gsd: float = 0.5, changes: Changes |
         raise ValueError("seed cannot be negative, size and gsd must be positive")
     changes = changes or Changes()
     scene = _Scene(seed, size, gsd, changes)
-    pixels = render(scene.shapes_within, _looks(seed, changes), size=size, gsd=gsd, seed=seed)
+    pixels, (green_before, green_after) = render(
+        scene.shapes_within, _looks(seed, changes), size=size, gsd=gsd, seed=seed
+    )
 
     truth = tuple(
         TruthStructure(polygon, scene.kinds[key], polygon.area * gsd**2) for key, polygon in scene.outlines.items()
@@ -245,4 +250,4 @@ def generate(seed: int, *, size: int = 512, gsd: float = 0.5, changes: Changes |
         for p, t in zip(pixels, taken, strict=True)
     )
     change = structure_before ^ structure_after
-    return District(before, after, structure_before, structure_after, change, truth)
+    return District(before, after, structure_before, structure_after, change, green_before, green_after, truth)

@@ -240,6 +240,14 @@ def _looked_up(surface: NDArray[np.uint8], table: Floats) -> Floats:
     return cv2.LUT(surface, table).astype(np.float32, copy=False)
 
 
+def _vegetation(paint: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(T, T) bool: where half of a pixel or more is grass or crown; the tile without its margin."""
+    n, inner = len(paint) // _OVER, slice(_MARGIN, -_MARGIN)
+    parts = _GREEN[paint[..., 3]].reshape(n, _OVER, n, _OVER).sum(axis=(1, 3))
+    covered: NDArray[np.bool_] = parts[inner, inner] * 2 >= _OVER**2
+    return covered
+
+
 def _expose(
     paint: NDArray[np.uint8], shadow: NDArray[np.uint8], look: Look, ground: _Ground, x0: int, y0: int
 ) -> NDArray[np.uint8]:
@@ -298,7 +306,7 @@ def render(
     size: int,
     gsd: float,
     seed: int,
-) -> list[NDArray[np.uint8]]:
+) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.bool_]]]:
     """Render one scene at each of its dates.
 
     Args:
@@ -309,9 +317,10 @@ def render(
         seed: of the texture of the ground.
 
     Returns:
-        Per date, (size, size, 3) uint8 RGB.
+        Per date, (size, size, 3) uint8 RGB; and per date, (size, size) bool where vegetation covers half a pixel.
     """
     pictures = [np.empty((size, size, 3), np.uint8) for _ in looks]
+    greens = [np.empty((size, size), np.bool_) for _ in looks]
     tile = math.ceil(size / math.ceil(size / _TILE) / _CODED) * _CODED
     n = (tile + 2 * _MARGIN) * _OVER
     lowest = min(look.sun_elevation_deg for look in looks)
@@ -321,9 +330,12 @@ def render(
             x0, y0 = (left - _MARGIN) * _OVER, (top - _MARGIN) * _OVER
             ground = _Ground(seed, x0, y0, n)
             box = (left - reach, top - reach, left + tile + reach, top + tile + reach)
-            for picture, shapes, look in zip(pictures, shapes_within(box), looks, strict=True):
+            for picture, green, shapes, look in zip(pictures, greens, shapes_within(box), looks, strict=True):
                 paint, shadow = _draw(shapes, look, gsd, ground, x0, y0, n)
-                seen = _expose(paint, shadow, look, ground, x0, y0)
-                there = picture[top : top + tile, left : left + tile]
-                there[:] = seen[: there.shape[0], : there.shape[1]]
-    return pictures
+                for whole, part in (
+                    (picture, _expose(paint, shadow, look, ground, x0, y0)),
+                    (green, _vegetation(paint)),
+                ):
+                    there = whole[top : top + tile, left : left + tile]
+                    there[:] = part[: there.shape[0], : there.shape[1]]
+    return pictures, greens

@@ -16,6 +16,7 @@ from service import derivatives, errors
 from service.database import PairRow
 from service.idempotency import IdempotentRoute, new_id
 from service.intake import Upload
+from service.language import negotiate
 from service.openapi import problems
 from service.schemas import PairOut, PairPage, PairSummary
 from service.services import PairDep, ServicesDep
@@ -114,9 +115,9 @@ def list_pairs(
     summary="Read a pair",
     responses=problems(s404=NO_PAIR),
 )
-def read_pair(row: PairDep) -> PairOut:
+def read_pair(row: PairDep, parts: ServicesDep, request: Request) -> PairOut:
     """Where the pair stands and, once it is `done`, the report."""
-    return PairOut.of(row)
+    return PairOut.of(row, negotiate(request.headers.get("accept-language"), parts.settings.languages))
 
 
 @router.delete(

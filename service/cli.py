@@ -17,7 +17,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
+from service.commands.feedback import register as register_feedback
+from service.commands.greening import register as register_greening
 from service.commands.ledger import register as register_ledger
+from service.commands.models import register as register_models
 from service.commands.people import register as register_people
 from service.commands.scan import register as register_scan
 from service.commands.watch import register as register_watch
@@ -168,7 +171,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where pairs and the database are kept.")] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Start with a generated pair, already scored.")] = False,
+    demo: Annotated[bool, typer.Option("--demo", help="Start with a generated pair and district.")] = False,
 ) -> None:
     """Start the service and its page."""
     from pydantic import ValidationError
@@ -300,7 +303,10 @@ def _print_scores(rows: dict[str, dict[str, Any]]) -> None:
     out.print(table)
 
 
+register_feedback(app)
+register_greening(app)
 register_ledger(app)
+register_models(app)
 register_people(app)
 register_scan(app)
 register_watch(app)

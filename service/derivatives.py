@@ -30,19 +30,19 @@ def derive(assessment: Assessment, before: Raster, folder: Path) -> None:
     The earlier photograph is kept to be laid over a camera's view, most of all where the pair was refused.
     """
     if assessment.kind == "photos":
-        write(folder / GHOST, encode_jpeg(_view(before.pixels, GHOST_PX)))
+        write(folder / GHOST, encode_jpeg(view(before.pixels, GHOST_PX)))
     if assessment.pair is None:
         return
     first, second = assessment.pair.before.pixels, assessment.pair.after.pixels
-    write(folder / BEFORE, encode_jpeg(_view(first)))
-    write(folder / AFTER, encode_jpeg(_view(second)))
+    write(folder / BEFORE, encode_jpeg(view(first)))
+    write(folder / AFTER, encode_jpeg(view(second)))
     write(folder / THUMB, encode_jpeg(np.hstack([_thumb(first), _thumb(second)])))
     write(folder / OVERLAY, encode_png(overlay(assessment)))
     features = json.dumps(feature_collection(assessment), ensure_ascii=False, allow_nan=False)
     write(folder / GEOJSON, features.encode())
 
 
-def _view(pixels: NDArray[np.uint8], longest_side: int = MAX_VIEW_PX) -> NDArray[np.uint8]:
+def view(pixels: NDArray[np.uint8], longest_side: int = MAX_VIEW_PX) -> NDArray[np.uint8]:
     """(H, W, 3), made smaller if a screen could not show it anyway."""
     height, width = pixels.shape[:2]
     scale = longest_side / max(height, width)

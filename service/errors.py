@@ -22,6 +22,7 @@ class ServiceError(Exception):
     """Something a client asked for that cannot be given. `code` names its sentences in the catalogue."""
 
     code: str
+    values: Mapping[str, Any] = {}  # what its sentences name
 
 
 class PairNotFound(ServiceError):
@@ -150,6 +151,12 @@ class LedgerRowsRefused(ServiceError):
     code = "ledger_rows_refused"
 
 
+class ImportNotFound(ServiceError):
+    """No file of a ledger waits under this token, or it is somebody else's."""
+
+    code = "import_not_found"
+
+
 class EndpointNotFound(ServiceError):
     """Nobody, or somebody else, has this endpoint."""
 
@@ -258,8 +265,9 @@ class RequestTooLarge(HTTPException):
     An HTTPException, because that is what form parsing lets through unchanged.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int | None = None) -> None:
         super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        self.max_bytes = max_bytes
 
 
 STATUS: dict[type[Exception], HTTPStatus] = {
@@ -289,6 +297,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     BaselineRequired: HTTPStatus.CONFLICT,
     AlertPending: HTTPStatus.CONFLICT,
     LedgerRowsRefused: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ImportNotFound: HTTPStatus.NOT_FOUND,
     LoopbackOnly: HTTPStatus.FORBIDDEN,
     SignInRequired: HTTPStatus.UNAUTHORIZED,
     NotAllowed: HTTPStatus.FORBIDDEN,
@@ -323,12 +332,13 @@ def describe(error: Exception, language: str, max_bytes: int) -> Problem:
         status = INPUT_STATUS.get(error.reason.code, STATUS[InputError])
         return _of_reason(error.reason, status, language, error.side)
     if isinstance(error, RequestTooLarge):
-        reason = Reason("too_many_bytes", {"limit_mb": max_bytes // 2**20})
+        limit = error.max_bytes or max_bytes
+        reason = Reason("too_many_bytes", {"limit_mb": max(1, limit // 2**20)})
         return _of_reason(reason, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, language)
     if isinstance(error, RequestValidationError):
         return _of_validation(error.errors(), language)
     if isinstance(error, ServiceError):
-        return _of_code(error.code, STATUS[type(error)], language)
+        return _of_code(error.code, STATUS[type(error)], language, error.values)
     if isinstance(error, StarletteHTTPException):
         return _of_code(HTTP_CODES.get(error.status_code, "other"), error.status_code, language)
     return _of_code("internal", HTTPStatus.INTERNAL_SERVER_ERROR, language)
@@ -342,8 +352,8 @@ def _of_reason(reason: Reason, status: int, language: str, side: str | None = No
     return _problem(reason.code, title, status, detail, remedy=reason.remedy(language), side=side)
 
 
-def _of_code(code: str, status: int, language: str) -> Problem:
-    texts = {part: say(language, f"problem.{code}.{part}") for part in ("title", "detail", "remedy")}
+def _of_code(code: str, status: int, language: str, values: Mapping[str, Any] = {}) -> Problem:
+    texts = {part: say(language, f"problem.{code}.{part}", **values) for part in ("title", "detail", "remedy")}
     return _problem(code, texts["title"], status, texts["detail"], remedy=texts["remedy"])
 
 

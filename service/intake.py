@@ -9,12 +9,15 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
+from sqlalchemy.orm import Session
+
 from inference.compare import Asked
 from inference.decode import Limits, read_raster
 from inference.reasons import InputError
 from inference.site import Site
 from service.database import PairRow, Pairs
-from service.jobs import Jobs
+from service.jobs import enqueue_comparison
+from service.queue import Queue
 from service.storage import Storage, copy
 
 _NAME_LENGTH = 255
@@ -34,7 +37,7 @@ class Intake:
 
     pairs: Pairs
     storage: Storage
-    jobs: Jobs
+    queue: Queue
     limits: Limits
     _decoding: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -78,11 +81,13 @@ class Intake:
                     about = None if error.reason.code == "bad_gsd" else side
                     raise InputError(error.reason, about) from None
         try:
-            self.pairs.add(row)
+            with Session(self.pairs.engine, expire_on_commit=False) as session, session.begin():
+                session.add(row)
+                enqueue_comparison(session, pair_id)
         except BaseException:
             self.storage.remove(pair_id)
             raise
-        self.jobs.enqueue(pair_id)
+        self.queue.ring()
         return row
 
     def retake(self, earlier: PairRow, after: Upload, pair_id: str | None = None) -> PairRow:

@@ -66,7 +66,12 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="How many.")]
 Offset = Annotated[int, Query(ge=0, le=1_000_000, description="How many to skip.")]
 
 
-def _site(session: Session, code: str) -> Site:
+def find_site(session: Session, code: str) -> Site:
+    """The site with this code, and its courtyard.
+
+    Raises:
+        SiteNotFound: there is none.
+    """
     site = session.scalar(select(Site).where(Site.code == code).options(joinedload(Site.courtyard)))
     if site is None:
         raise errors.SiteNotFound
@@ -102,7 +107,7 @@ def list_sites(
 @router.get("/sites/{code}", operation_id="readSite", summary="Read a site", responses=problems(s404=NO_SITE))
 def read_site(code: CodePath, session: SessionDep) -> SiteOut:
     """The entry of one site."""
-    return SiteOut.of(_site(session, code))
+    return SiteOut.of(find_site(session, code))
 
 
 @router.get(
@@ -113,7 +118,7 @@ def read_site(code: CodePath, session: SessionDep) -> SiteOut:
 )
 def read_history(code: CodePath, session: SessionDep) -> HistoryOut:
     """All that was seen of the site, and all that people decided about it."""
-    site = _site(session, code)
+    site = find_site(session, code)
     looks = session.scalars(
         select(Observation).where(Observation.site_id == site.id).order_by(Observation.observed_at, Observation.id)
     )
@@ -139,7 +144,7 @@ def move_a_site(code: CodePath, step: SiteTransitionIn, parts: ServicesDep, requ
     """
     actor = acting(request, step.actor.actor if step.actor else None)
     with writing(parts.pairs.engine) as session:
-        site = _site(session, code)
+        site = find_site(session, code)
         cited = [each.evidence for each in step.evidence]
         move_site(session, site, step.expected, step.target, actor, step.reason, evidence=cited)
         return SiteOut.of(site)
@@ -201,7 +206,7 @@ def take_in_a_scan(scan: ScanIn, parts: ServicesDep) -> TakenOut:
     Inspectors are told of an alert once it was seen twice, within their budget of the day. The same scene again
     changes nothing.
     """
-    return TakenOut.of(take_in(parts.pairs.engine, scan.scan, parts.settings.alert_budget))
+    return TakenOut.of(take_in(parts.pairs.engine, scan.scan, parts.settings.alert_budget, record=scan.record))
 
 
 @router.get(

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import errors
 from service.metrics import Metrics
+from service.people.gate import REPORT
 from service.settings import Settings
 
 log = logging.getLogger("jingdi")
@@ -22,13 +23,16 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "style-src 'self'",
         "img-src 'self' blob:",
         "connect-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
         "form-action 'self'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
     )
 )
 PERMISSIONS = "camera=(), geolocation=(), microphone=()"
-CAMERA_PAGES = "/shoot/"
+POWERS = {"/shoot/": ("camera",), "/field": ("camera", "geolocation")}
+"""Pages, by the beginning of their address, that may ask a person for the camera or for where they are."""
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -37,6 +41,13 @@ HEADERS = {
     "Referrer-Policy": "same-origin",  # addresses stay here; with `no-referrer` forms would come with `Origin: null`
     "X-Content-Type-Options": "nosniff",
 }
+
+
+def _permitted(powers: tuple[str, ...]) -> str:
+    policy = PERMISSIONS
+    for power in powers:
+        policy = policy.replace(f"{power}=()", f"{power}=(self)")
+    return policy
 
 
 class SafeHeaders:
@@ -53,8 +64,14 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                if scope["path"].startswith(CAMERA_PAGES):
-                    headers["Permissions-Policy"] = PERMISSIONS.replace("camera=()", "camera=(self)")
+                for page, powers in POWERS.items():
+                    if scope["path"].startswith(page):
+                        headers["Permissions-Policy"] = _permitted(powers)
+                if scope["path"] == REPORT:
+                    headers["Permissions-Policy"] = PERMISSIONS.replace("geolocation=()", "geolocation=(self)")
+                if host := scope.get("state", {}).get("images_from"):  # said by the one page that needs it
+                    policy = CONTENT_SECURITY_POLICY.replace("img-src 'self'", f"img-src 'self' {host}")
+                    headers["Content-Security-Policy"] = policy
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 

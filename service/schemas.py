@@ -193,10 +193,10 @@ class PairOut(PairSummary):
     def of(cls, row: PairRow, language: str | None = None) -> PairOut:
         """From a row of the database; with a language, reasons and notes are put into words."""
         pair = cls.model_validate(row, from_attributes=True)
-        verdict = pair.report.verdict if pair.report else None
-        for each in (*verdict.reasons, *verdict.notes) if verdict and language else ():
-            reason = Reason(each.code, each.values)
-            each.text, each.remedy = reason.say(language), reason.remedy(language)
+        if pair.report is not None and language is not None:
+            for each in (*pair.report.verdict.reasons, *pair.report.verdict.notes):
+                reason = Reason(each.code, each.values)
+                each.text, each.remedy = reason.say(language), reason.remedy(language)
         return pair
 
 

@@ -52,7 +52,7 @@ def way_in(parts: Services, address: str, *, link: bool) -> list[str]:
 
 
 def serve(settings: Settings, *, demo: bool = False) -> None:
-    """Run until interrupted. With `demo`, an empty database gets an example pair."""
+    """Run until interrupted. With `demo`, an empty database gets an example pair and district."""
     app = create_app(settings, demo=demo)
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_level="warning", server_header=False, lifespan="on",

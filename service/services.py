@@ -12,8 +12,10 @@ from service.database import PairRow, Pairs
 from service.errors import PairNotFound
 from service.intake import Intake
 from service.metrics import Metrics
+from service.public.reports import Reports
 from service.settings import Settings
 from service.storage import Storage
+from service.workers import Background
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -27,6 +29,8 @@ class Services:
     storage: Storage
     metrics: Metrics
     intake: Intake | None
+    background: Background
+    reports: Reports
 
 
 def services(request: Request) -> Services:

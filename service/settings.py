@@ -33,7 +33,16 @@ class Settings(BaseSettings):
         accounts: `off` leaves out signing in, for the one person at this machine; then nobody else can be let in.
         max_bytes, max_pixels: the largest file that is accepted and the largest picture that is decoded.
         serve_originals: give out pictures as they were uploaded, with everything that cameras wrote into them.
-        workers: comparisons that run at the same time; each uses the processor cores well on its own.
+        public: `on` shows strangers the pages below `/public`: the ledger without places and persons, how often the
+            system is wrong, and a form to report with.
+        report_days: so many days after it came, what a report says and its photograph are deleted.
+        workers: comparisons that run at the same time; each uses the processor cores well on its own. 0 leaves all
+            work to processes of `jingdi work` beside this one.
+        scene_dirs: folders that scenes may be scanned and shown from, e.g. `["/data/scenes"]`; `scenes` below
+            `data_dir` if not given.
+        tianditu_token: key (`tk`, for browsers) of the operator's own account with Tianditu (天地图). Without it the
+            map asks for nothing from there; with it, whoever opens the map can read the key, and tiles are fetched
+            only once somebody chooses that layer.
         languages: of the pages and problem texts, the first one where a reader asks for none of them.
         alert_budget: how many alerts an inspector is sent to on one day at most.
         public_url: address under which people open the service; without it, messages carry no links to it.
@@ -52,7 +61,11 @@ class Settings(BaseSettings):
     max_bytes: int = Field(default=64 * 2**20, gt=0)
     max_pixels: int = Field(default=100_000_000, gt=0)
     serve_originals: bool = False
-    workers: int = Field(default=1, ge=1)
+    public: Literal["on", "off"] = "off"
+    report_days: int = Field(default=180, ge=1, le=3650)
+    workers: int = Field(default=1, ge=0)
+    scene_dirs: tuple[Path, ...] = ()
+    tianditu_token: SecretStr | None = None
     languages: tuple[str, ...] = Field(default=LANGUAGES, min_length=1)
 
     alert_budget: int = Field(default=20, ge=1)
@@ -81,6 +94,11 @@ class Settings(BaseSettings):
     def max_request_bytes(self) -> int:
         """Two pictures, and room for the multipart wrapping around them."""
         return 2 * self.max_bytes + 2**20
+
+    @property
+    def scene_folders(self) -> tuple[Path, ...]:
+        """`scene_dirs`, or the one folder below `data_dir`."""
+        return self.scene_dirs or (self.data_dir / "scenes",)
 
     @property
     def resolved_database_url(self) -> str:

@@ -19,8 +19,9 @@ from service.database import connect
 from service.ledger.audit import Actor
 from service.ledger.checking import as_json
 from service.ledger.coordinates import local_metres
-from service.ledger.tables import Courtyard, Site
+from service.ledger.tables import Alert, Courtyard, Site
 from service.ledger.watch import Sighting
+from service.triage.decide import decide
 from tests.databases import new_database
 
 CLERK, OTHER, INSPECTOR = Actor("王经办"), Actor("李验收"), Actor("赵巡查")
@@ -61,6 +62,16 @@ def site(session: Session, code: str, x: float = 0.0, y: float = 0.0, side: floa
 def shed(x: float, y: float, side: float = 10.0, probability: float = 0.9, cause: Any = "new") -> Sighting:
     """A square finding."""
     return Sighting(cause, probability, side**2, square(x, y, side))
+
+
+def dismiss(
+    session: Session, alert: Alert, *people: Actor, reason: str = "现场核实", at: datetime | None = None
+) -> None:
+    """Have an alert dismissed, by as many people as that takes; the inspector and a clerk unless named."""
+    for person in people or (INSPECTOR, CLERK):
+        if decide(session, alert, alert.state, "not_real", person, reason, at=at) == "moved":
+            return
+    raise AssertionError("a second person is needed")
 
 
 def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:

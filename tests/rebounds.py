@@ -26,10 +26,9 @@ from sqlalchemy.orm import Session
 
 from service.database import connect
 from service.ledger import fixture, rebound
-from service.ledger.audit import Actor, verify, writing
+from service.ledger.audit import verify, writing
 from service.ledger.coordinates import local_metres
 from service.ledger.schemas import ScanIn
-from service.ledger.states import move_alert
 from service.ledger.tables import Alert, Candidate, Observation, Site
 from service.ledger.watch import Scan
 from service.notify.tables import ChannelName
@@ -43,6 +42,7 @@ from tests.fakes_notify import (
     make_sender,
     smtp_receiver,
 )
+from tests.ledgers import dismiss
 
 PLANTED, OPEN, OUTSIDE = 5, 3, 20
 BUDGET = 20
@@ -129,7 +129,7 @@ def _dismiss(engine: Engine, scan: dict[str, Any]) -> None:
     with writing(engine) as session:
         for alert_id in taken.outcome.opened:
             alert = session.get_one(Alert, alert_id)
-            move_alert(session, alert, "suspected", "dismissed", Actor("丙巡查"), "库房，已登记", at=EARLIER)
+            dismiss(session, alert, reason="库房，已登记", at=EARLIER)
 
 
 def read(scan: dict[str, Any]) -> Scan:

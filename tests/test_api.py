@@ -23,7 +23,6 @@ from datasets.geotiff import write_geotiff
 from datasets.raster import Raster
 from inference.findings import Assessment
 from inference.model import Model
-from service.app import load_assess
 from tests.databases import SERVER
 
 Scene = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -142,7 +141,7 @@ def test_georeferenced_pictures_give_findings_in_longitude_and_latitude(
 
 
 def test_the_released_weights_are_what_compares_by_default(open_service: Any, before: bytes, after: bytes) -> None:
-    with open_service(load=load_assess) as service:
+    with open_service(load=None) as service:
         report = service.finish(before, after, gsd="0.5")["report"]
     assert report["verdict"]["kind"] in ("new", "remaining")
     assert report["model"]["sha256"] == Model.load().sha256
@@ -327,9 +326,9 @@ def test_it_is_alive_and_ready(service: Any) -> None:
 
 @pytest.mark.skipif(SERVER is not None, reason="takes SQLite's file away")
 def test_it_is_not_ready_without_its_database(service: Any) -> None:
+    folder = service.settings.data_dir
+    folder.rename(folder.with_name("elsewhere"))  # the whole folder: threads of the service would make the file anew
     service.client.app.state.services.pairs.engine.dispose()
-    (service.settings.data_dir / "jingdi.db").unlink()
-    (service.settings.data_dir / "jingdi.db").mkdir()
     ready = service.client.get("/readyz")
     assert (ready.status_code, ready.json()["checks"]) == (503, {"database": False, "model": True})
     assert service.client.get("/healthz").status_code == 200

@@ -235,3 +235,14 @@ def test_changes_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None
 def test_a_scene_that_makes_no_sense_is_refused(seed: int, size: int, gsd: float) -> None:
     with pytest.raises(ValueError, match="positive"):
         generate(seed, size=size, gsd=gsd)
+
+
+def test_vegetation_is_where_grass_and_crowns_are_whatever_the_season() -> None:
+    bare, green = (generate(105, size=SIZE, changes=replace(STILL, greened=n, season=0.4)) for n in (0, 9))
+    assert np.array_equal(bare.vegetation_before, bare.vegetation_after)
+    assert np.array_equal(bare.vegetation_before, green.vegetation_before)
+    greened = green.vegetation_after & ~green.vegetation_before
+    assert greened.sum() * 0.5**2 > 500
+    assert not (green.vegetation_before & ~green.vegetation_after).any()
+    excess = green.after.pixels[greened].mean(axis=0) @ (-1, 2, -1)
+    assert excess > 20 > bare.after.pixels[greened].mean(axis=0) @ (-1, 2, -1)

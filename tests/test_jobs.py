@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 
 from inference.findings import Assessment
 from inference.model import ModelError
 from inference.reasons import InputError
-from service.database import PairRow
+from service.database import PairRow, connect
 from service.intake import Upload, plain_name
+from service.jobs import COMPARE
+from service.queue import MAX_ATTEMPTS, Job
 from service.storage import Storage, copy
+from tests.queues import ended
 
 
 class Gate:
@@ -69,15 +73,19 @@ def test_a_comparison_that_was_running_in_a_crash_is_done_after_the_next_start(
     with open_service() as service:
         pair_id = service.finish(before, after)["id"]
         first = service.wait(pair_id)["report"]
-        pairs = service.client.app.state.services.pairs
-        assert pairs.change(pair_id, "done", status="running", report=None, verdict=None)
+        parts = service.client.app.state.services
+        assert parts.pairs.change(pair_id, "done", status="running", report=None, verdict=None)
+        crashed = {"state": "running", "lease_owner": "killed", "lease_until": datetime.now(UTC)}
+        with parts.background.queue.engine.begin() as connection:
+            connection.execute(update(Job).values(crashed))
     with open_service() as service:
         assert service.wait(pair_id)["report"] == first
 
 
 def test_a_pair_that_is_done_is_not_compared_again(service: Any, before: bytes, after: bytes) -> None:
     done = service.finish(before, after)
-    service.client.app.state.services.intake.jobs.run(done["id"])
+    queue = service.client.app.state.services.background.queue
+    ended(queue, queue.enqueue(COMPARE, {"pair": done["id"]}))
     assert service.wait(done["id"]) == done
 
 
@@ -133,7 +141,7 @@ def test_nothing_is_stored_if_the_row_cannot_be_written(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("service.database.Pairs.add", fail)
+    monkeypatch.setattr("service.intake.enqueue_comparison", fail)
     assert service.submit(before, after).status_code == 500
     assert service.stored == []
 
@@ -166,6 +174,7 @@ def test_without_a_model_pairs_are_refused_and_the_service_is_not_ready(
 
 def test_the_demonstration_fills_an_empty_database_once(open_service: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.demo.DEMO_SIZE_PX", 384)
+    monkeypatch.setattr("service.app.furnish", lambda *_: None)
     with open_service(demo=True) as service:
         pair_id = service.client.get("/api/v1/pairs").json()["items"][0]["id"]
         service.wait(pair_id)
@@ -226,3 +235,61 @@ def test_submitting_in_process_is_the_same_as_uploading(
         row: PairRow = intake.submit(Upload("a.png", first), Upload("b.png", second), 0.5)
     assert row.created_at <= datetime.now(UTC)
     assert service.wait(row.id)["verdict"] == "new"
+
+
+# --- The queue --------------------------------------------------------------------------------------------
+
+
+def test_pairs_from_before_there_was_a_queue_are_compared_after_the_next_start(
+    open_service: Any, gate: Gate, before: bytes, after: bytes
+) -> None:
+    with open_service(gate) as service:
+        pair_id = service.submit(before, after).json()["id"]
+        assert gate.reached.wait(10)
+    engine = connect(service.settings.resolved_database_url)
+    with engine.begin() as connection:
+        connection.execute(delete(Job))
+    engine.dispose()
+    with open_service() as service:
+        assert service.wait(pair_id)["status"] == "done"
+
+
+def test_what_a_full_disk_stopped_is_tried_again(
+    open_service: Any, red: Any, before: bytes, after: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.queue.worker.FIRST_DELAY", timedelta(0))
+    calls: list[int] = []
+
+    def fail_first(*args: Any) -> Assessment:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("disk full")
+        assessment: Assessment = red(*args)
+        return assessment
+
+    with open_service(fail_first) as service:
+        assert service.finish(before, after)["status"] == "done"
+    assert len(calls) == 2
+
+
+def test_a_pair_that_kills_every_worker_is_given_up(open_service: Any, before: bytes, after: bytes) -> None:
+    with open_service() as service:
+        pair_id = service.finish(before, after)["id"]
+        parts = service.client.app.state.services
+        assert parts.pairs.change(pair_id, "done", status="running", report=None, verdict=None)
+        died = {"state": "running", "attempts": MAX_ATTEMPTS, "lease_owner": "k", "lease_until": datetime.now(UTC)}
+        with parts.background.queue.engine.begin() as connection:
+            connection.execute(update(Job).values(died))
+        parts.background.queue.ring()
+        failed = service.wait(pair_id)
+        assert (failed["status"], failed["error_code"], failed["report"]) == ("failed", "worker_died", None)
+
+
+def test_a_pair_that_one_process_accepts_is_compared_by_another(
+    open_service: Any, settings: Any, before: bytes, after: bytes
+) -> None:
+    with open_service(settings=settings.model_copy(update={"workers": 0})) as accepting:
+        pair_id = accepting.submit(before, after).json()["id"]
+        assert accepting.wait(pair_id, "queued")
+        with open_service():
+            assert accepting.wait(pair_id)["status"] == "done"

@@ -19,7 +19,7 @@ from service.database import PairRow
 from service.ledger.audit import SYSTEM, Actor, verify, writing
 from service.ledger.states import ALERT_STEPS, SITE_STEPS, Evidence, move_alert, move_site
 from service.ledger.tables import ALERT_STATES, SITE_STATES, Alert, AuditEntry, Decision, Observation, Site
-from tests.ledgers import CLERK, INSPECTOR, NIGHT, OTHER, at_once, empty_database, site
+from tests.ledgers import CLERK, INSPECTOR, NIGHT, OTHER, at_once, dismiss, empty_database, site
 
 
 @pytest.fixture
@@ -262,12 +262,12 @@ def test_a_dismissed_alert_clears_the_suspicion_unless_there_is_another(engine: 
     other = add_alert(engine, "corroborated", looks=2, cause="remaining")
     with writing(engine) as session:
         first = session.scalars(select(Alert).where(Alert.cause == "new")).one()
-        move_alert(session, first, "dispatched", "dismissed", INSPECTOR, "棚子是临时的")
+        dismiss(session, first, reason="棚子是临时的")
     assert states(engine)[0] == "rebound_suspected"
     with pytest.raises(errors.AlertPending):
         move(engine, "rebound_suspected", "watched")
     with writing(engine) as session:
-        move_alert(session, session.get_one(Alert, other), "corroborated", "dismissed", INSPECTOR, "是树影")
+        dismiss(session, session.get_one(Alert, other), reason="是树影")
     assert states(engine)[0] == "watched"
 
 

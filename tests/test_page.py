@@ -17,7 +17,7 @@ from service.pages import view
 
 ROOT = Path(package.__file__).parent
 TEMPLATES = sorted(ROOT.glob("templates/*.html"))
-SOURCES = [*TEMPLATES, *sorted(ROOT.glob("static/*"))]
+SOURCES = [*TEMPLATES, *(path for path in sorted(ROOT.glob("static/*")) if path.suffix in (".css", ".js", ".svg"))]
 
 
 def fields(sentence: str) -> set[str]:

@@ -79,7 +79,8 @@ def test_a_stranger_gets_nothing_but_health_pages_to_sign_in_and_what_they_load(
         if OPERATIONS[name_of(route)] == OPEN:
             assert answer.status_code != 401, route.path
         else:
-            assert (answer.status_code, answer.json()["code"]) == (401, "sign_in_required"), route.path
+            assert answer.status_code == 401, route.path
+            assert answer.request.method == "HEAD" or answer.json()["code"] == "sign_in_required", route.path
             assert answer.headers["www-authenticate"] == "Bearer"
     assert stranger.get("/static/base.css").status_code == 200
     for path in (f"{API}/openapi.json", "/nothing", "/login/../api/v1/pairs", "//login", "/LOGIN", "/static"):
@@ -130,7 +131,7 @@ def test_each_role_may_do_what_the_table_says_and_nothing_else(
         operation = name_of(route)
         client.cookies.set(COOKIE, Sessions(place.engine).open(name))  # some operations sign out
         answer = ask(client, route)
-        refused = answer.status_code == 403 and "not_allowed" in answer.text
+        refused = answer.status_code == 403 and (answer.request.method == "HEAD" or "not_allowed" in answer.text)
         if operation in WHO:
             assert refused == (role not in WHO[operation]), operation
         allowed = OPERATIONS[operation] == OPEN or OPERATIONS[operation] in actions_of([role])

@@ -30,7 +30,7 @@ from service.ledger.watch import Scan
 from service.notify.tables import EventRow
 from tests import rebounds
 from tests.fakes_notify import World, new_world
-from tests.ledgers import INSPECTOR, NIGHT, PLAIN, shed, site, square
+from tests.ledgers import INSPECTOR, NIGHT, PLAIN, dismiss, shed, site, square
 
 
 @pytest.fixture
@@ -97,9 +97,12 @@ def test_a_decision_is_told_to_those_who_were_told_of_the_alert(world: World, de
     take_in(world.engine, night(1), 20, at=world.clock())
     with writing(world.engine) as session:
         for alert in session.scalars(select(Alert)).all():
-            target = decision if alert.state == "dispatched" else "dismissed"
-            move_alert(session, alert, alert.state, target, INSPECTOR, "现场核实")
-            tell(session, alert, world.clock() + timedelta(hours=1))
+            later = world.clock() + timedelta(hours=1)
+            if alert.state == "dispatched" and decision == "confirmed":
+                move_alert(session, alert, alert.state, decision, INSPECTOR, "现场核实")
+                tell(session, alert, later)
+            else:
+                dismiss(session, alert, at=later)
     assert told(world) == [("rebound_suspected", "A"), (f"rebound_{decision}", "A")]
 
 

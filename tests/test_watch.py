@@ -26,7 +26,7 @@ from service.ledger.watch import (
     of_findings,
     take_in,
 )
-from tests.ledgers import INSPECTOR, NIGHT, PLAIN, at_once, empty_database, shed, site, square
+from tests.ledgers import INSPECTOR, NIGHT, PLAIN, at_once, dismiss, empty_database, shed, site, square
 
 
 @pytest.fixture
@@ -222,6 +222,9 @@ def decide(engine: Engine, *targets: str) -> None:
     with writing(engine) as session:
         alert = session.scalars(select(Alert)).one()
         for target in targets:
+            if target == "dismissed":
+                dismiss(session, alert)
+                continue
             actor = SYSTEM if target == "dispatched" else INSPECTOR
             move_alert(session, alert, alert.state, target, actor, "现场核实")
 

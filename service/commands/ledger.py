@@ -20,6 +20,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from service.settings import Settings
+
 WELL, DIFFERS, USAGE = 0, 1, 2
 err = Console(stderr=True)
 out = Console()
@@ -160,11 +162,16 @@ def verify(data_dir: DataOption = None, language: LanguageOption = "zh") -> None
     raise typer.Exit(DIFFERS if found.problem else WELL)
 
 
-def open_database(data_dir: Path | None) -> Engine:
-    from service.database import connect, upgrade
+def settings_for(data_dir: Path | None) -> Settings:
     from service.settings import Settings
 
-    settings = Settings(data_dir=data_dir) if data_dir else Settings()
+    return Settings(data_dir=data_dir) if data_dir else Settings()
+
+
+def open_database(data_dir: Path | None) -> Engine:
+    from service.database import connect, upgrade
+
+    settings = settings_for(data_dir)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     engine = connect(settings.resolved_database_url)
     upgrade(engine)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -17,6 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from service.commands.ledger import DataOption, open_database, settings_for
+from service.commands.watch import read_moment, tell
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -52,6 +56,9 @@ def scan(
     allow_bucket: Annotated[list[str] | None, typer.Option(help="S3 bucket that may be read from.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:port.")] = None,
     threads: Annotated[int, typer.Option(min=0, help="Cores for the network; 0 for all.")] = 0,
+    ledger: Annotated[bool, typer.Option("--ledger", help="Then lay the findings over the ledger.")] = False,
+    taken_at: Annotated[str | None, typer.Option(help="When that of --after was taken, if it does not say.")] = None,
+    data_dir: DataOption = None,
     language: Annotated[str, typer.Option(envvar="JINGDI_LANGUAGE", help="zh or en, for sentences.")] = "zh",
 ) -> None:
     """Compare two satellite scenes of any size; writes polygons, rasters and a STAC item into a folder."""
@@ -66,7 +73,7 @@ def scan(
         raise typer.BadParameter(f"one of {', '.join(LANGUAGES)}", param_hint="--language")
     if not (before and after) if pairs is None else (before or after):
         raise typer.BadParameter("both --before and --after, or --pairs", param_hint="--before")
-    rgb = _bands(bands)
+    rgb, moment = read_bands(bands), read_moment(taken_at) if taken_at else None
     access = Access(frozenset(allow_host or ()), frozenset(allow_bucket or ()))
     results: list[Scan] = []
     try:
@@ -82,6 +89,8 @@ def scan(
                     open_scene(names, access, bands=rgb, zoom=zoom, clouds=clouds or ())
                     for names, clouds in ((first, cloud_before), (second, cloud_after))
                 ]
+                if ledger and moment is None and scenes[1].captured_at is None:
+                    raise typer.BadParameter("the later files do not say when they were taken", param_hint="--taken-at")
                 grid, placed = grid_for(scenes[0], scenes[1], area=place, gsd=gsd)
                 with _progress(language) as report:
                     result = run(
@@ -90,6 +99,8 @@ def scan(
                     )  # fmt: skip
                 _print(result, folder, language)
                 results.append(result)
+                if ledger:
+                    _take_in(folder, moment, data_dir, language)
     except SceneError as error:
         _fail(Reason(error.code, error.values), language)
     except InputError as error:
@@ -100,6 +111,17 @@ def scan(
     raise typer.Exit(_code(results))
 
 
+def _take_in(folder: Path, moment: datetime | None, data_dir: Path | None, language: str) -> None:
+    """One look for each later picture, however often it is scanned."""
+    from service.scenes.runs import take_in_run
+
+    engine = open_database(data_dir)
+    try:
+        tell(take_in_run(engine, settings_for(data_dir), folder, taken_at=moment), language)
+    finally:
+        engine.dispose()
+
+
 def _code(results: list[Scan]) -> int:
     if any(r.set_aside for r in results):
         return SET_ASIDE
@@ -108,7 +130,7 @@ def _code(results: list[Scan]) -> int:
     return NOTHING_FOUND if any(r.summary["observed_share"] for r in results) else ABSTAINED
 
 
-def _bands(text: str) -> tuple[int, int, int]:
+def read_bands(text: str) -> tuple[int, int, int]:
     try:
         red, green, blue = (int(part) for part in text.split(","))
     except ValueError:

@@ -102,11 +102,17 @@ def load(engine: Engine, seed: int = 0, *, closed: int = 547, seen_at: datetime 
     moment = seen_at or datetime(2017, 6, 30, tzinfo=UTC)
     with writing(engine) as session:
         sites = session.scalars(select(Site).order_by(Site.code).limit(closed)).all()
-        _close(session, sites, moment)
+        close(session, sites, moment)
 
 
-def _close(session: Session, sites: Sequence[Site], at: datetime) -> None:
-    """Take each step for all sites before the next step, so that what it leaves behind is written in one go."""
+def close(session: Session, sites: Sequence[Site], at: datetime) -> None:
+    """Close open entries by the book, in the transaction of `session`.
+
+    Each step is taken for all sites before the next step, so that what it leaves behind is written in one go.
+
+    Args:
+        at: when the scan was taken that their acceptance rests on, and everything happened.
+    """
     looks = [
         Observation(
             id=new_id(), site_id=site.id, scene="fixture", observed_at=at, result="clear", observed_share=1.0,

@@ -19,6 +19,7 @@ from service.ledger.audit import writing
 from service.ledger.tables import Alert
 from service.ledger.watch import Outcome, Scan
 from service.notify.outbox import Event, enqueue
+from service.scenes.recording import Record, keep
 
 log = logging.getLogger("jingdi")
 
@@ -33,11 +34,19 @@ class Taken:
     dispatched: tuple[str, ...]
 
 
-def take_in(engine: Engine, scan: Scan, budget: int, *, at: datetime | None = None) -> Taken:
-    """Lay a scan over the ledger and tell inspectors of what is corroborated. The same scene again changes nothing."""
+def take_in(
+    engine: Engine, scan: Scan, budget: int, *, at: datetime | None = None, record: Record | None = None
+) -> Taken:
+    """Lay a scan over the ledger and tell inspectors of what is corroborated. The same scene again changes nothing.
+
+    Args:
+        record: what is kept of the scene itself.
+    """
     moment = at or datetime.now(UTC)
     with writing(engine) as session:
         outcome = watch.take_in(session, scan, at=moment)
+        if record is not None:
+            keep(session, scan, record, moment)
         return Taken(outcome, release(session, budget, at=moment))
 
 

@@ -16,6 +16,7 @@ from service.ledger.rebound import Taken
 from service.ledger.states import Evidence
 from service.ledger.tables import Alert, AlertState, Cause, Result, Site, SiteState, System
 from service.ledger.watch import Scan, of_features
+from service.scenes.recording import Record
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Reason = Annotated[str, Field(min_length=1, max_length=4000)]
@@ -36,11 +37,12 @@ class ActorIn(BaseModel):
 
 
 class EvidenceIn(BaseModel):
-    """What a decision rests on: the number of a compared pair, of an observation of the site, or of a document."""
+    """What a decision rests on: the number of a compared pair, of an observation or a photograph of the site, or of a
+    document."""
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["pair", "observation", "document"]
+    kind: Literal["pair", "observation", "photograph", "document"]
     ref: Annotated[str, Field(min_length=1, max_length=200)]
 
     @property
@@ -252,11 +254,12 @@ def _outline(value: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 class FindingProperties(BaseModel):
-    """What the watch needs to know of a finding; anything else is passed over."""
+    """What is kept of a finding; anything else is passed over."""
 
     kind: Literal["new", "remaining", "removed"]
     probability: Annotated[float, Field(ge=0, le=1)]
     area_m2: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
+    area_error_m2: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
 
 
 class FindingFeature(BaseModel):
@@ -281,7 +284,9 @@ class ScanIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    scene: Annotated[str, Field(min_length=1, max_length=128, description="Which imagery.")]
+    scene: Annotated[
+        str, Field(max_length=128, pattern=r"^\w[\w.\-]*$", description="Which imagery; letters, digits, `_.-`.")
+    ]
     taken_at: Annotated[AwareDatetime, Field(description="When the later picture was taken.")]
     findings: FindingCollection
     coverage: Annotated[
@@ -298,6 +303,11 @@ class ScanIn(BaseModel):
         covered = None if self.coverage is None else shape(self.coverage)
         sightings = of_features(self.findings.model_dump())
         return Scan(self.scene, self.taken_at, sightings, covered, self.model_sha256)
+
+    @property
+    def record(self) -> Record:
+        """What is kept of it besides its looks."""
+        return Record(self.findings.model_dump()["features"])
 
 
 class TakenOut(BaseModel):

@@ -3,7 +3,8 @@
 A step is a compare-and-set: one UPDATE that names the state it expects. In the same transaction it leaves a
 `Decision` (if a person took it) and an entry in the audit log. Two steps lead back where the brief's chains only
 lead on: a claim is refused (`claimed_clear -> open`), a suspicion is dismissed (`rebound_suspected -> watched`);
-and a person may dismiss an alert before anybody was sent.
+and a person may dismiss an alert before anybody was sent. What is likely, or on a closed site, is dismissed by two
+people, or by one who went there and brings a photograph (`service.triage.decide`).
 """
 
 from __future__ import annotations
@@ -19,18 +20,24 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from service import errors
 from service.database import PairRow
+from service.field.tables import Photograph
 from service.ledger.audit import Actor, append, lock
-from service.ledger.tables import Alert, Decision, Observation, Site
+from service.ledger.tables import CLOSED_SITE, Alert, Decision, Observation, Site
+from service.triage.errors import SecondReviewerRequired
+from service.triage.tables import Proposal
 
 CHINA = timezone(timedelta(hours=8))  # one time all year, so no time zone database is needed
 LOOKS = 2
+SURE = 0.9
+"""Probability from which on one person at a desk does not dismiss a lead alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a decision rests on: a compared pair, an observation of the site, or a document by its number."""
+    """What a decision rests on: a compared pair, an observation or a photograph of the site, what another person
+    proposed (`service.triage`), or a document by its number."""
 
-    kind: Literal["pair", "observation", "document"]
+    kind: Literal["pair", "observation", "photograph", "proposal", "document"]
     ref: str
 
 
@@ -76,6 +83,20 @@ def _two_looks_or_a_person(case: Case) -> errors.ServiceError | None:
     looks = case.alert.looks if case.alert else max((a.looks for a in _pending(case, "suspected")), default=0)
     enough = looks >= LOOKS or (looks >= 1 and case.actor.person)
     return None if enough else errors.SecondLookRequired()
+
+
+def _seconded(case: Case) -> errors.ServiceError | None:
+    """A second person, or somebody who went there and brings a photograph."""
+    alert = case.alert
+    assert alert is not None
+    if alert.probability < SURE and case.site.state not in CLOSED_SITE:
+        return None
+    about = [item for item in case.evidence if item.get("alert") == alert.id]
+    enough = any(
+        item["kind"] == "photograph" or (item["kind"] == "proposal" and Actor(item["by"]).key != case.actor.key)
+        for item in about
+    )
+    return None if enough else SecondReviewerRequired()
 
 
 def _no_alert_pending(case: Case) -> errors.ServiceError | None:
@@ -136,11 +157,11 @@ SITE_STEPS = (
 )
 ALERT_STEPS = (
     Step("suspected", "corroborated", person=False, guards=(_two_looks_or_a_person,)),
-    Step("suspected", "dismissed"),
+    Step("suspected", "dismissed", guards=(_seconded,)),
     Step("corroborated", "dispatched", person=False, effect=_note_dispatch),
-    Step("corroborated", "dismissed"),
+    Step("corroborated", "dismissed", guards=(_seconded,)),
     Step("dispatched", "confirmed"),
-    Step("dispatched", "dismissed"),
+    Step("dispatched", "dismissed", guards=(_seconded,)),
     Step("confirmed", "closed"),
     Step("dismissed", "closed"),
 )
@@ -184,7 +205,12 @@ def move_alert(
     evidence: Sequence[Evidence] = (),
     at: datetime | None = None,
 ) -> None:
-    """Take an alert from `expected` to `target`, and its site where `SITE_FOLLOWS` says. Raises as `move_site`."""
+    """Take an alert from `expected` to `target`, and its site where `SITE_FOLLOWS` says.
+
+    Raises:
+        SecondReviewerRequired: one person alone may not dismiss it.
+        Otherwise as `move_site`.
+    """
     lock(session)
     session.refresh(alert)
     session.refresh(alert.site)
@@ -242,7 +268,7 @@ def _cited(session: Session, site: Site, evidence: Sequence[Evidence]) -> list[d
     """Evidence with what it says now, so that the record stands when a pair is deleted later.
 
     Raises:
-        EvidenceNotFound: a pair that is not there or not finished, or an observation of another site.
+        EvidenceNotFound: what is not there or not finished, or is of another site.
     """
     cited: list[dict[str, Any]] = []
     for item in evidence:
@@ -261,5 +287,17 @@ def _cited(session: Session, site: Site, evidence: Sequence[Evidence]) -> list[d
                 raise errors.EvidenceNotFound
             moment = seen.observed_at.isoformat()
             found |= {"verdict": seen.result, "at": moment, "model_sha256": seen.model_sha256}
+        elif item.kind == "photograph":
+            photograph = session.get(Photograph, item.ref)
+            if photograph is None or photograph.site_id != site.id:
+                raise errors.EvidenceNotFound
+            taken = photograph.taken_at.isoformat()
+            found |= {"at": taken, "by": photograph.taken_by, "alert": photograph.alert_id, "sha256": photograph.sha256}
+        elif item.kind == "proposal":
+            proposal = session.get(Proposal, item.ref)
+            if proposal is None or proposal.settled_at is not None:
+                raise errors.EvidenceNotFound
+            moment = proposal.proposed_at.isoformat()
+            found |= {"at": moment, "by": proposal.actor, "alert": proposal.alert_id, "reason": proposal.reason}
         cited.append(found)
     return cited

@@ -145,6 +145,22 @@ def take_in(session: Session, scan: Scan, *, at: datetime | None = None) -> Outc
     return outcome
 
 
+def suspects(session: Session, sightings: Sequence[Sighting]) -> set[tuple[str, Cause]]:
+    """Code of site and cause of the alerts that these findings would open if nothing else were known of the sites.
+
+    Changes nothing.
+    """
+    outlines = [sighting.polygon for sighting in sightings]
+    extent = shapely.union_all(outlines)
+    if extent.is_empty:
+        return set()
+    metres = around(extent)
+    sites = [site for site in _sites_within(session, extent) if site.state in CLOSED_SITE]
+    on_site, _ = _match([_footprint(metres, site) for site in sites], [metres.export_geometry(o) for o in outlines])
+    found = ((sites[index], sightings[i]) for index, inside in on_site.items() for i in inside)
+    return {(site.code, sighting.cause) for site, sighting in found if sighting.probability >= site.sensitivity}
+
+
 def dispatch(session: Session, budget: int, *, at: datetime | None = None) -> list[Alert]:
     """Release corroborated alerts to their inspectors, at most `budget` each on one day (Asia/Shanghai).
 
@@ -187,6 +203,11 @@ def _sites_within(session: Session, extent: BaseGeometry) -> Sequence[Site]:
     return session.scalars(select(Site).where(*near).order_by(Site.code)).all()
 
 
+def _footprint(metres: System, site: Site) -> BaseGeometry:
+    geometry = metres.export_geometry(shape(site.geometry))
+    return geometry if site.radius_m is None else geometry.buffer(site.radius_m)
+
+
 def _match(
     footprints: Sequence[BaseGeometry], outlines: Sequence[BaseGeometry]
 ) -> tuple[dict[int, list[int]], list[int]]:
@@ -224,8 +245,7 @@ class _Work:
 
     def footprint(self, site: Site) -> BaseGeometry:
         """What the site covers, in metres."""
-        geometry = self.on_map(shape(site.geometry))
-        return geometry if site.radius_m is None else geometry.buffer(site.radius_m)
+        return _footprint(self.metres, site)
 
     def look(self, site: Site, sightings: Sequence[Sighting], share: float) -> None:
         """Note what the scan says of one site."""

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from alembic import context
 
+import service.field.tables
 import service.idempotency
 import service.ledger.tables
 import service.notify.tables
-import service.people.tables  # noqa: F401
+import service.people.tables
+import service.public.tables
+import service.queue.tables
+import service.registry.tables
+import service.scenes.tables
+import service.triage.tables  # noqa: F401
 from service.database import Base
 
 context.configure(

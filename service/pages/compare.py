@@ -29,6 +29,14 @@ def start(request: Request, parts: ServicesDep) -> HTMLResponse:
     )
 
 
+@router.get("/batch")
+def batch(request: Request, parts: ServicesDep) -> HTMLResponse:
+    """Many pairs at once, and a table of what came out."""
+    return render(
+        request, "batch.html", parts.settings, ready=parts.intake is not None, max_bytes=parts.settings.max_bytes
+    )
+
+
 @router.get("/pairs/{id}")
 def pair(request: Request, row: PairDep, parts: ServicesDep) -> HTMLResponse:
     """One pair: how far it is, or what came out."""

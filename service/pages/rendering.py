@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
@@ -36,7 +35,9 @@ class Static(StaticFiles):
         return response
 
 
-def _version() -> str:
+@cache
+def version() -> str:
+    """Of all static files together."""
     digest = hashlib.sha256()
     for path in sorted(STATIC.rglob("*")):
         if path.is_file():
@@ -52,15 +53,22 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    version = _version()
-    environment.globals["static"] = lambda name: f"/static/{name}?v={version}"
+    environment.globals["static"] = lambda name: f"/static/{name}?v={version()}"
     return environment
 
 
 _templates = _environment()
 
 
-NAVIGATION = (("start", "/"),)
+NAVIGATION = (
+    ("start", "/"),
+    ("triage", "/triage"),
+    ("field", "/field"),
+    ("district_map", "/map"),
+    ("ledger", "/ledger"),
+    ("reports", "/reports"),
+    ("bulletin", "/bulletin"),
+)
 """Pages of the head, in order: name of the page's function (what a reader may open, service.people.rights), address."""
 
 
@@ -95,7 +103,7 @@ def render(
     """A page in the reader's language."""
     language = page_language(request, settings.languages)
     others = [
-        (other, f"{request.url.path}?{urlencode({'lang': other})}", say(other, "language"))
+        (other, f"{request.url.path}?{request.url.include_query_params(lang=other).query}", say(other, "language"))
         for other in settings.languages
         if other != language
     ]

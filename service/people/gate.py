@@ -23,15 +23,19 @@ from service import errors
 from service.people.keys import Keys
 from service.people.rights import OPERATOR, SignedIn
 from service.people.sessions import LONGEST, Sessions
+from service.public.photographs import MAX_BYTES
 from service.settings import Settings, loopback
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 LOGIN, PASSWORD, LOGOUT = "/login", "/password", "/logout"
+PUBLIC, REPORT = "/public", "/public/report"
 _BY_TOKEN = "/api/v1/notify/unsubscribe/"  # a mail program posts there (RFC 8058), the token is what lets it
-_OPEN = ("/healthz", "/readyz", LOGIN)
-_OPEN_BELOW = ("/static/", f"{LOGIN}/", _BY_TOKEN)
+_OPEN = ("/healthz", "/readyz", LOGIN, PUBLIC)
+_OPEN_BELOW = ("/static/", f"{LOGIN}/", f"{PUBLIC}/", _BY_TOKEN)
 _PROGRAM = ("/api/", "/static/", "/metrics")
 STRANGER_MAX_BYTES = 64 * 2**10
+REPORT_MAX_BYTES = MAX_BYTES + STRANGER_MAX_BYTES
+"""Of a report with its photograph, where the public may report."""
 
 
 def secure(request: Request, settings: Settings) -> bool:
@@ -93,7 +97,9 @@ class Gate:
         request.state.signed_in = asking
         if asking is not None:
             request.state.person = asking.name
-        await self.app(scope, receive if asking else _little(receive), send)
+        reporting = self.settings.public == "on" and request.url.path == REPORT
+        limit = REPORT_MAX_BYTES if reporting else STRANGER_MAX_BYTES
+        await self.app(scope, receive if asking else _little(receive, limit), send)
 
     def _admit(self, request: Request) -> SignedIn | None:
         if self.settings.accounts == "off":
@@ -129,7 +135,7 @@ class Gate:
         return self.answer(request, error)
 
 
-def _little(receive: Receive) -> Receive:
+def _little(receive: Receive, limit: int) -> Receive:
     """Of somebody unknown no more is read than a form takes."""
     received = 0
 
@@ -137,8 +143,8 @@ def _little(receive: Receive) -> Receive:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > STRANGER_MAX_BYTES:
-            raise errors.RequestTooLarge
+        if received > limit:
+            raise errors.RequestTooLarge(limit)
         return message
 
     return limited

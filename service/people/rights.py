@@ -18,7 +18,8 @@ Role = Literal["analyst", "reviewer", "inspector", "auditor", "administrator"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Action = Literal[
-    "read", "compare", "check", "delete", "originals", "import", "export", "decide", "audit", "metrics", "people", "own"
+    "read", "compare", "check", "delete", "originals", "import", "export", "decide", "review", "models", "audit",
+    "metrics", "people", "own",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 FOR_KEYS: tuple[Action, ...] = tuple(action for action in ACTIONS if action not in ("people", "own"))
@@ -33,6 +34,8 @@ RIGHTS: Mapping[Action, frozenset[Role]] = {
     "import": frozenset({"reviewer"}),
     "export": frozenset({"analyst", "reviewer", "auditor"}),
     "decide": frozenset({"reviewer", "inspector"}),
+    "review": frozenset({"reviewer"}),
+    "models": frozenset({"reviewer"}),
     "audit": frozenset({"auditor"}),
     "metrics": frozenset({"auditor", "administrator"}),
     "people": frozenset({"administrator"}),
@@ -42,19 +45,31 @@ RIGHTS: Mapping[Action, frozenset[Role]] = {
 OPEN = "open"
 Door = Action | Literal["open"]
 _BEHIND: Mapping[Door, tuple[str, ...]] = {
-    "open": ("readHealth", "readReadiness", "unsubscribeByLink", "login", "sign_in", "follow_link"),
+    "open": ("readHealth", "readReadiness", "unsubscribeByLink", "login", "sign_in", "follow_link", "public_ledger",
+        "public_ledger_csv", "public_accuracy", "public_report", "public_report_send", "public_report_received",
+        "public_report_status", "public_report_follow"),
     "read": (
         "start", "pair", "listPairs", "readPair", "readBefore", "readAfter", "readOverlay", "readThumb",
         "readFindings", "readGhost", "listSites", "readSite", "readSiteHistory", "listAlerts", "readAlert",
-        "listCandidates",
+        "listCandidates", "listScenes", "readScene", "readSceneFindings", "readSceneTiles", "readSceneTile",
+        "readSceneChip", "readOgc", "readOgcConformance", "listOgcCollections", "readOgcCollection", "listOgcItems",
+        "readOgcItem", "readPhotograph", "listScans", "readScan", "readScanFindings", "readScanPackage", "listModels",
+        "ledger", "site", "bulletin", "bulletin_as_pdf",
+        "site_packet",
+        "district_map", "map_list", "map_site", "map_sites", "map_night",
     ),
-    "compare": ("shoot", "createPair", "retakeAfter", "takeInScan"),
+    "compare": ("batch", "shoot", "createPair", "retakeAfter", "takeInScan", "createScan", "cancelScan"),
     "check": ("checkPair", "uncheckPair"),
     "delete": ("deletePair",),
-    "originals": ("readOriginal",),
-    "import": ("importLedger",),
-    "export": ("exportLedgerCsv", "exportLedgerXlsx", "exportLedgerGeojson", "exportLedgerGpkg"),
-    "decide": ("moveSite", "moveAlert"),
+    "originals": ("readOriginal", "report_original"),
+    "import": ("importLedger", "ledger_import", "ledger_try", "ledger_tried", "ledger_take"),
+    "export": ("exportLedgerCsv", "exportLedgerXlsx", "exportLedgerGeojson", "exportLedgerGpkg", "readPacket"),
+    "decide": (
+        "moveSite", "site_step", "moveAlert", "decideAlert", "listDuties", "readEarlier", "takePhotograph",
+        "createUpload", "readUpload", "appendUpload", "deleteUpload", "field", "field_manifest", "field_worker",
+    ),
+    "review": ("triage", "triage_card", "reports", "report", "report_decide", "report_photograph"),
+    "models": ("replayModel", "readReplay", "promoteModel", "rollBackModel"),
     "audit": ("listAudit", "verifyAudit"),
     "metrics": ("readMetrics",),
     "people": ("listAccounts", "createAccount", "changeAccount", "resetPassword"),

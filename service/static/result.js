@@ -1,51 +1,11 @@
 // The result page: the line between before and after, and findings that know their place in the picture.
 
+import { swipe } from "./swipe.js";
+
 const frame = document.querySelector(".frame");
-const split = frame.querySelector(".split");
 const buttons = [...document.querySelectorAll(".finding")];
-const DRAG_PX = 4; // a press that moves less is a click
 
-// --- The line ---------------------------------------------------------------------------------------------
-
-function place() {
-  frame.style.setProperty("--split", `${split.value}%`);
-}
-
-function placeAt(clientX) {
-  const { left, width } = frame.getBoundingClientRect();
-  split.value = (100 * (clientX - left)) / width;
-  place();
-}
-
-let press = null;
-
-frame.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
-  const onFinding = event.target.closest("[data-finding]");
-  press = { x: event.clientX, dragging: false, onFinding };
-  if (onFinding) return;
-  frame.setPointerCapture(event.pointerId);
-  split.focus({ preventScroll: true, focusVisible: false });
-  press.dragging = true;
-  placeAt(event.clientX);
-});
-
-frame.addEventListener("pointermove", (event) => {
-  if (!press) return;
-  if (!press.dragging && Math.abs(event.clientX - press.x) > DRAG_PX) {
-    frame.setPointerCapture(event.pointerId);
-    press.dragging = true;
-  }
-  if (press.dragging) placeAt(event.clientX);
-});
-
-frame.addEventListener("pointerup", () => {
-  if (press?.onFinding && !press.dragging) select(press.onFinding.dataset.finding, true);
-  press = null;
-});
-frame.addEventListener("pointercancel", () => (press = null));
-split.addEventListener("input", place);
-place(); // a reload may keep an earlier value
+swipe(frame, (element) => select(element.dataset.finding, true));
 
 // --- Findings ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,58 @@
+"""Versions of weights, and which took the place of which."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+_MOMENT = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    """To this revision. The weights that come with Jingdi become the first active versions when the service starts."""
+    op.create_table(
+        "model_version",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("domain", sa.String(16), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("version", sa.String(64), nullable=False),
+        sa.Column("metrics", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("added_at", _MOMENT, nullable=False),
+        sa.Column("added_by", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_model_version")),
+        sa.CheckConstraint("state IN ('candidate', 'active', 'retired')", name=op.f("ck_model_version_state")),
+    )
+    active = sa.text("state = 'active'")
+    op.create_index(
+        "uq_model_version_active", "model_version", ["domain"], unique=True, sqlite_where=active,
+        postgresql_where=active,
+    )  # fmt: skip
+    op.create_table(
+        "model_promotion",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("domain", sa.String(16), nullable=False),
+        sa.Column("version", sa.String(64), nullable=False),
+        sa.Column("previous", sa.String(64), nullable=False),
+        sa.Column("at", _MOMENT, nullable=False),
+        sa.Column("actor", sa.String(64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("replay", sa.String(32), nullable=False),
+        sa.Column("undone_at", _MOMENT, nullable=True),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_model_promotion")),
+        sa.ForeignKeyConstraint(["version"], ["model_version.id"], name="fk_model_promotion_version"),
+        sa.ForeignKeyConstraint(["previous"], ["model_version.id"], name="fk_model_promotion_previous"),
+    )
+    op.create_index(op.f("ix_model_promotion_domain"), "model_promotion", ["domain"])
+
+
+def downgrade() -> None:
+    """Back to the weights that come with Jingdi alone."""
+    op.drop_table("model_promotion")
+    op.drop_table("model_version")

@@ -1,0 +1,240 @@
+"""What a printed page looks like: A4, quiet, black on white, one green, hairlines instead of boxes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from datetime import date
+from threading import Lock
+from typing import Any, Literal
+
+from reportlab.graphics.shapes import Drawing, Line, Polygon, PolyLine, String
+from reportlab.lib.colors import HexColor
+from reportlab.lib.enums import TA_CENTER, TA_RIGHT
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfgen.canvas import Canvas
+from reportlab.platypus import (
+    BaseDocTemplate,
+    Flowable,
+    Frame,
+    HRFlowable,
+    Image,
+    KeepTogether,
+    PageTemplate,
+    Paragraph,
+    Spacer,
+    Table,
+    TableStyle,
+)
+
+from service.language import say
+from service.printing.fonts import SANS, SERIF, characters, markup, plain
+
+INK, MUTED, RULE, GREEN, PALE = (HexColor(code) for code in ("#1a211d", "#59625c", "#c9c6ba", "#17624a", "#e3efe8"))
+SIDE, TOP, BOTTOM = 22 * mm, 22 * mm, 24 * mm
+WIDTH = A4[0] - 2 * SIDE
+LABELS = 36 * mm
+_printing = Lock()
+"""reportlab reads markup with one parser for the whole process."""
+
+
+def _style(name: str, size: float, leading: float, **more: Any) -> ParagraphStyle:
+    settings = {"fontName": SANS, "textColor": INK, "wordWrap": "CJK", **more}
+    return ParagraphStyle(name, fontSize=size, leading=leading, **settings)
+
+
+TITLE = _style("title", 23, 32, fontName=SERIF, alignment=TA_CENTER)
+SUBTITLE = _style("subtitle", 10, 16, textColor=MUTED, alignment=TA_CENTER)
+HEADING = _style("heading", 13, 20, fontName=SERIF, textColor=GREEN, spaceBefore=15, spaceAfter=5, keepWithNext=1)
+BODY = _style("body", 10.5, 18, spaceAfter=3)
+NOTE = _style("note", 8.5, 13.5, textColor=MUTED)
+CELL = _style("cell", 9, 13)
+FIGURE = _style("figure", 9, 13, alignment=TA_RIGHT, wordWrap=None)
+LABEL = _style("label", 8.5, 13, textColor=MUTED)
+HEAD_CELL = _style("head-cell", 8, 11.5, textColor=MUTED)
+HEAD_FIGURE = _style("head-figure", 8, 11.5, textColor=MUTED, alignment=TA_RIGHT, wordWrap=None)
+CAPTION = _style("caption", 9, 13.5)
+SEAL = _style("seal", 6.5, 9, textColor=MUTED)
+
+
+def text(words: object, style: ParagraphStyle = BODY) -> Paragraph:
+    """A paragraph."""
+    return Paragraph(markup(words, style.fontName), style)
+
+
+def heading(words: str) -> Paragraph:
+    """Of a section; never the last line of a page."""
+    return text(words, HEADING)
+
+
+def masthead(title: str, lines: Sequence[str]) -> list[Flowable]:
+    """Title, what it is about, and a double rule."""
+    rules = [
+        HRFlowable(width="100%", thickness=thickness, color=GREEN, spaceBefore=before, spaceAfter=after)
+        for thickness, before, after in ((1.6, 8, 1.6), (0.5, 0, 10))
+    ]
+    return [text(title, TITLE), *(text(line, SUBTITLE) for line in lines), *rules]
+
+
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    widths: Sequence[float],
+    *,
+    words: int = 1,
+    total: bool = False,
+) -> Table:
+    """Rows under a head that is repeated on every page.
+
+    Args:
+        widths: of the columns, as shares of their sum.
+        words: so many columns are text, the others figures.
+        total: the last row sums the others up.
+    """
+    cells: list[list[Paragraph]] = [
+        [text(each, HEAD_CELL if i < words else HEAD_FIGURE) for i, each in enumerate(head)]
+    ]
+    cells += [[text(each, CELL if i < words else FIGURE) for i, each in enumerate(row)] for row in rows]
+    scale = WIDTH / sum(widths)
+    lines: list[Any] = [
+        ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
+        ("VALIGN", (0, 1), (-1, -1), "TOP"),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.8, INK),
+        ("LINEBELOW", (0, 1), (-1, -1), 0.3, RULE),
+        ("LEFTPADDING", (0, 0), (0, -1), 0),
+        ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
+        ("LEFTPADDING", (1, 0), (-1, -1), 4),
+        ("TOPPADDING", (0, 0), (-1, -1), 4),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 4.5),
+    ]
+    if total:
+        lines += [("LINEABOVE", (0, -1), (-1, -1), 0.8, INK), ("LINEBELOW", (0, -1), (-1, -1), 0.8, INK)]
+    return Table(cells, [width * scale for width in widths], repeatRows=1, style=TableStyle(lines))
+
+
+def facts(pairs: Sequence[tuple[str, object]]) -> Table:
+    """Labels and what they say, in two columns."""
+    return labelled([(text(label, LABEL), [text(value, CELL)]) for label, value in pairs])
+
+
+def labelled(rows: Sequence[tuple[Paragraph, Sequence[Flowable]]]) -> Table:
+    """Labels at the left and what belongs to each at the right, hairlines between; a row stays on one page."""
+    lines: list[Any] = [
+        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        ("LEFTPADDING", (0, 0), (0, -1), 0),
+        ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
+        ("TOPPADDING", (0, 0), (-1, -1), 3.5),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
+        ("LINEBELOW", (0, 0), (-1, -1), 0.3, RULE),
+    ]
+    cells = [[label, list(content)] for label, content in rows]
+    return Table(cells, [LABELS, WIDTH - LABELS], style=TableStyle(lines))
+
+
+def side_by_side(caption: str, pictures: Sequence[tuple[bytes, str]]) -> Flowable:
+    """Two pictures with what they are below them, never torn from their caption."""
+    gap = 5 * mm
+    width, height = (WIDTH - gap) / 2, 66 * mm
+    images = [_fitted(content, width, height) for content, _ in pictures]
+    labels = [text(label, NOTE) for _, label in pictures]
+    lines = [
+        ("LEFTPADDING", (0, 0), (-1, -1), 0),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+        ("TOPPADDING", (0, 0), (-1, -1), 2),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
+        ("VALIGN", (0, 0), (-1, -1), "TOP"),
+    ]
+    grid = Table([images, labels], [width + gap, width], style=TableStyle(lines), hAlign="LEFT")
+    return KeepTogether([text(caption, CAPTION), grid, Spacer(0, 9)])
+
+
+def _fitted(content: bytes, width: float, height: float) -> Image:
+    image = Image(io.BytesIO(content), hAlign="LEFT")
+    scale = min(width / image.imageWidth, height / image.imageHeight)
+    image.drawWidth, image.drawHeight = image.imageWidth * scale, image.imageHeight * scale
+    return image
+
+
+def chart(points: Sequence[tuple[date, int]], most: int, unit: str) -> Drawing:
+    """Counts over days as a line over a pale area, from 0 to `most`."""
+    characters(SANS)
+    left, right, bottom, height = 12 * mm, 4 * mm, 7 * mm, 46 * mm
+    drawing = Drawing(WIDTH, height + bottom + 5 * mm)
+    width, first, last = WIDTH - left - right, points[0][0], points[-1][0]
+    days = max((last - first).days, 1)
+
+    def place(day: date, count: int) -> tuple[float, float]:
+        return left + width * (day - first).days / days, bottom + height * count / max(most, 1)
+
+    for count in dict.fromkeys((0, most // 2, most)):
+        _, y = place(first, count)
+        drawing.add(Line(left, y, left + width, y, strokeColor=RULE, strokeWidth=0.4))
+        label = String(left - 3, y - 2.5, f"{count:,}", fontName=SANS, fontSize=7.5, fillColor=MUTED, textAnchor="end")
+        drawing.add(label)
+    drawing.add(String(left, bottom + height + 6, plain(unit), fontName=SANS, fontSize=7.5, fillColor=MUTED))
+    line = [value for day, count in points for value in place(day, count)]
+    area = [*line, *place(last, 0), *place(first, 0)]
+    drawing.add(Polygon(area, fillColor=PALE, strokeColor=None))
+    drawing.add(PolyLine(line, strokeColor=GREEN, strokeWidth=1.4))
+    x, y = place(last, points[-1][1])
+    reached = String(x, y + 5, f"{points[-1][1]:,}", fontName=SANS, fontSize=8.5, fillColor=GREEN, textAnchor="end")
+    drawing.add(reached)
+    ends: tuple[tuple[date, Literal["start", "end"]], ...] = ((first, "start"), (last, "end"))
+    for day, anchor in ends:
+        x, _ = place(day, 0)
+        end = String(x, 5, day.isoformat(), fontName=SANS, fontSize=7.5, fillColor=MUTED, textAnchor=anchor)
+        drawing.add(end)
+    return drawing
+
+
+def pdf(story: Callable[[], Sequence[Flowable]], title: str, foot: str, language: str) -> bytes:
+    """The document. Every page says at its foot what it belongs to and which of how many it is.
+
+    Args:
+        story: makes what stands in it; called when no other document is being made.
+    """
+    buffer = io.BytesIO()
+    document = BaseDocTemplate(
+        buffer, pagesize=A4, title=title, author="Jingdi", lang={"zh": "zh-CN"}.get(language, language),
+        leftMargin=SIDE, rightMargin=SIDE, topMargin=TOP, bottomMargin=BOTTOM, initialFontName=SANS,
+    )  # fmt: skip
+    frame = Frame(
+        SIDE, BOTTOM, WIDTH, A4[1] - TOP - BOTTOM, leftPadding=0, rightPadding=0, topPadding=0, bottomPadding=0
+    )
+    document.addPageTemplates([PageTemplate("page", [frame])])
+
+    class Numbered(Canvas):
+        """Keeps its pages until it knows how many there are."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self._kept: list[dict[str, Any]] = []
+
+        def showPage(self) -> None:
+            self._kept.append(dict(self.__dict__))
+            self._startPage()  # type: ignore[attr-defined]
+
+        def save(self) -> None:
+            for number, page in enumerate(self._kept, 1):
+                self.__dict__.update(page)
+                _foot(self, foot, say(language, "bulletin.page", number=number, pages=len(self._kept)))
+                super().showPage()
+            super().save()
+
+    with _printing:
+        for font in (SANS, SERIF):
+            characters(font)
+        document.build(list(story()), canvasmaker=Numbered)
+    return buffer.getvalue()
+
+
+def _foot(canvas: Canvas, words: str, page: str) -> None:
+    canvas.setStrokeColor(RULE)
+    canvas.setLineWidth(0.4)
+    canvas.line(SIDE, BOTTOM - 6 * mm, A4[0] - SIDE, BOTTOM - 6 * mm)
+    canvas.setFont(SANS, 7.5)
+    canvas.setFillColor(MUTED)
+    canvas.drawString(SIDE, BOTTOM - 10.5 * mm, plain(words))
+    canvas.drawRightString(A4[0] - SIDE, BOTTOM - 10.5 * mm, plain(page))
