@@ -298,3 +298,64 @@ def test_text_has_enough_contrast(visit: Visit, compared: str, scheme: Any) -> N
     assert page.evaluate(measure) == []
     page.goto(visit.address + compared)
     assert page.evaluate(measure) == []
+
+
+def shown(page: Page, selector: str) -> str:
+    """The transform that a stage is drawn with."""
+    return str(page.locator(selector).evaluate("each => getComputedStyle(each).transform"))
+
+
+def test_side_by_side_both_dates_are_zoomed_as_one(visit: Visit, compared: str) -> None:
+    page = visit.page(compared)
+    page.locator('.view-modes [value="side"]').check(force=True)
+    expect(page.locator(".frame")).to_have_count(2)
+    page.locator('[data-zoom="in"]').click()
+    first, second = (shown(page, f".frame:nth-child({n}) .stage") for n in (1, 2))
+    assert first == second
+    assert first.startswith("matrix(1.5, 0, 0, 1.5")
+    expect(page.locator(".frame:nth-child(1) .layer-after")).to_be_hidden()
+    expect(page.locator(".frame:nth-child(2) .layer-after")).to_be_visible()
+    box = page.locator(".frame:nth-child(2)").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 90, box["y"] + 75)
+    page.mouse.up()
+    moved, alongside = (shown(page, f".frame:nth-child({n}) .stage") for n in (2, 1))
+    assert moved == alongside != first
+    page.locator('.view-modes [value="swipe"]').check(force=True)
+    expect(page.locator(".frame")).to_have_count(1)
+
+
+def test_the_later_date_can_be_laid_through_the_earlier_one(visit: Visit, compared: str) -> None:
+    page = visit.page(compared)
+    page.locator('.view-modes [value="overlay"]').check(force=True)
+    page.locator(".mix input").fill("20")
+    assert page.locator(".layer-after").evaluate("each => getComputedStyle(each).opacity") == "0.2"
+    page.locator('.view-modes [value="swipe"]').check(force=True)
+    expect(page.locator(".mix")).to_be_hidden()
+    assert page.locator(".layer-after").evaluate("each => getComputedStyle(each).opacity") == "1"
+
+
+def test_the_dates_blink_by_a_key_and_stop_by_it(visit: Visit, compared: str) -> None:
+    page = visit.page(compared)
+    page.keyboard.press("b")
+    frame = page.locator(".frame")
+    for side in ("before", "after", "before"):
+        expect(frame).to_have_attribute("data-shows", side)
+    page.keyboard.press("b")
+    expect(frame).not_to_have_attribute("data-shows", "before")
+    expect(page.locator('.view-modes [value="swipe"]')).to_be_checked()
+
+
+def test_zoomed_in_the_line_stays_where_it_is_seen(visit: Visit, compared: str) -> None:
+    page = visit.page(compared)
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    assert shown(page, ".stage").startswith("matrix(2.25")
+    clip = page.locator(".layer-after").evaluate(
+        "each => parseFloat(getComputedStyle(each).clipPath.split(' ').at(-1).replace('calc(', ''))"
+    )
+    assert clip == pytest.approx(50, abs=1)  # zoomed about the middle, the middle stays
+    page.keyboard.press("0")
+    assert shown(page, ".stage") == "matrix(1, 0, 0, 1, 0, 0)"

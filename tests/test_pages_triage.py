@@ -58,7 +58,7 @@ def test_the_first_lead_is_shown_with_pictures_figures_and_what_is_near(place: H
         assert address
         picture = wang.get(address.group(1).replace("&amp;", "&"))
         assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
-        assert Image.open(io.BytesIO(picture.content)).size == (768, 768)
+        assert Image.open(io.BytesIO(picture.content)).size == (512, 512)
     assert "Suspected new" in wang.get("/triage", headers={"Accept-Language": "en"}).text
 
 

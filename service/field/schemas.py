@@ -16,10 +16,7 @@ from service.field.tables import Photograph
 from service.ledger.schemas import ActorIn
 from service.ledger.tables import Alert, AlertState, Cause
 from service.triage.decide import open_proposal
-from service.triage.evidence import View, covers, looks, place
-
-CHIP_PX = 512
-"""Of cut-outs that are kept on a telephone."""
+from service.triage.evidence import SIZE_PX, View, covers, looks, place
 
 
 class DutyViewOut(BaseModel):
@@ -68,9 +65,7 @@ class DutyOut(BaseModel):
         shown = next((look for look in seen if look.sides), seen[0] if seen else None)
         outline = shown.outline if shown else point
         view = View.around(outline)
-        chips = (
-            {side: view.chip(shown.scene.id, side, CHIP_PX) for side in shown.sides} if shown and shown.scene else {}
-        )
+        chips = {side: view.chip(shown.scene.id, side) for side in shown.sides} if shown and shown.scene else {}
         columns = ("id", "cause", "state", "probability", "area_m2", "looks", "last_seen_at", "dispatched_at")
         own = {name: getattr(alert, name) for name in columns}
         return cls(
@@ -82,7 +77,7 @@ class DutyOut(BaseModel):
                 before=chips.get("before"), after=chips.get("after"),
                 before_at=shown.scene.before_at if shown and shown.scene else None,
                 after_at=shown.observation.observed_at if shown else alert.last_seen_at,
-                metres=view.metres, size=CHIP_PX, outline=view.path(outline, CHIP_PX), site=view.path(covers(alert.site), CHIP_PX),
+                metres=view.metres, size=SIZE_PX, outline=view.path(outline), site=view.path(covers(alert.site)),
             ),
             earlier=earlier, photographs=len(of_alert(session, alert)),
             proposed=open_proposal(session, alert) is not None,

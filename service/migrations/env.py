@@ -7,6 +7,7 @@ from alembic import context
 import service.field.tables
 import service.idempotency
 import service.ledger.tables
+import service.nightly.tables
 import service.notify.tables
 import service.people.tables
 import service.public.tables

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import chain
 
-from reportlab.platypus import Flowable, Spacer
+from reportlab.platypus import CondPageBreak, Flowable, Spacer
 
 from service.language import say, word
 from service.ledger.check import STALE_DAYS
@@ -101,11 +101,13 @@ def bulletin_pdf(
         yield paper.heading(say(language, "bulletin.by_system"))
         head = [word(language, "system"), *(say(language, f"bulletin.column.{name}") for name in COLUMNS)]
         rows = [cells(line, language) for line in (*found.lines, found.total)]
-        yield paper.table(head, rows, (29, 16, 11, 14, 15, 15, 14, 12, 13, 16, 16), total=True)
+        yield paper.table(head, rows, (31, 15.5, 10, 13.5, 13.5, 13, 13, 12, 12, 14, 14), total=True)
         yield Spacer(0, 4)
         yield paper.text(say(language, "bulletin.note", days=STALE_DAYS), paper.NOTE)
         yield paper.heading(say(language, "bulletin.progress"))
-        yield paper.chart(found.progress, found.total.sites, say(language, "bulletin.chart"))
+        yield paper.Chart(found.progress, found.total.sites, say(language, "bulletin.chart"))
+        if albums:
+            yield CondPageBreak(paper.PICTURES)  # a heading stays with the first pictures
         yield paper.heading(say(language, "bulletin.pictures"))
         for site, album in albums:
             for pair in album.pairs[:1]:

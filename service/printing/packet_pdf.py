@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from reportlab.platypus import Flowable, Paragraph, Spacer
+from reportlab.platypus import CondPageBreak, Flowable, Paragraph, Spacer
 
 from service.language import say, word
 from service.pages.sites import area, seen
@@ -29,6 +29,8 @@ def packet_pdf(found: Packet, language: str, now: datetime) -> bytes:
         yield paper.text(say(language, "packet.not_observed"))
         if found.undecided:
             yield paper.text(say(language, "packet.undecided", count=found.undecided))
+        if found.album.pairs:
+            yield CondPageBreak(paper.PICTURES)
         yield paper.heading(say(language, "packet.pictures"))
         for pair in found.album.pairs:
             printed = [(file, dated(each, language)) for each in (pair.before, pair.after) if (file := each.printed())]

@@ -6,9 +6,8 @@ import io
 from collections.abc import Callable, Sequence
 from datetime import date
 from threading import Lock
-from typing import Any, Literal
+from typing import Any
 
-from reportlab.graphics.shapes import Drawing, Line, Polygon, PolyLine, String
 from reportlab.lib.colors import HexColor
 from reportlab.lib.enums import TA_CENTER, TA_RIGHT
 from reportlab.lib.pagesizes import A4
@@ -36,6 +35,10 @@ INK, MUTED, RULE, GREEN, PALE = (HexColor(code) for code in ("#1a211d", "#59625c
 SIDE, TOP, BOTTOM = 22 * mm, 22 * mm, 24 * mm
 WIDTH = A4[0] - 2 * SIDE
 LABELS = 36 * mm
+PICTURES = 95 * mm
+"""Room that a heading and two pictures take."""
+_OWN_FONT: Any = ("FONTNAME", (0, 0), (-1, -1), SANS)
+"""Otherwise each table would name a font that is not embedded."""
 _printing = Lock()
 """reportlab reads markup with one parser for the whole process."""
 
@@ -53,8 +56,8 @@ NOTE = _style("note", 8.5, 13.5, textColor=MUTED)
 CELL = _style("cell", 9, 13)
 FIGURE = _style("figure", 9, 13, alignment=TA_RIGHT, wordWrap=None)
 LABEL = _style("label", 8.5, 13, textColor=MUTED)
-HEAD_CELL = _style("head-cell", 8, 11.5, textColor=MUTED)
-HEAD_FIGURE = _style("head-figure", 8, 11.5, textColor=MUTED, alignment=TA_RIGHT, wordWrap=None)
+HEAD_CELL = _style("head-cell", 7.5, 11, textColor=MUTED)
+HEAD_FIGURE = _style("head-figure", 7.5, 11, textColor=MUTED, alignment=TA_RIGHT, wordWrap=None)
 CAPTION = _style("caption", 9, 13.5)
 SEAL = _style("seal", 6.5, 9, textColor=MUTED)
 
@@ -106,12 +109,13 @@ def table(
         ("LEFTPADDING", (0, 0), (0, -1), 0),
         ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
         ("LEFTPADDING", (1, 0), (-1, -1), 4),
+        ("RIGHTPADDING", (0, 0), (-2, -1), 2),
         ("TOPPADDING", (0, 0), (-1, -1), 4),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 4.5),
     ]
     if total:
         lines += [("LINEABOVE", (0, -1), (-1, -1), 0.8, INK), ("LINEBELOW", (0, -1), (-1, -1), 0.8, INK)]
-    return Table(cells, [width * scale for width in widths], repeatRows=1, style=TableStyle(lines))
+    return Table(cells, [width * scale for width in widths], repeatRows=1, style=TableStyle([_OWN_FONT, *lines]))
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> Table:
@@ -130,13 +134,13 @@ def labelled(rows: Sequence[tuple[Paragraph, Sequence[Flowable]]]) -> Table:
         ("LINEBELOW", (0, 0), (-1, -1), 0.3, RULE),
     ]
     cells = [[label, list(content)] for label, content in rows]
-    return Table(cells, [LABELS, WIDTH - LABELS], style=TableStyle(lines))
+    return Table(cells, [LABELS, WIDTH - LABELS], style=TableStyle([_OWN_FONT, *lines]))
 
 
 def side_by_side(caption: str, pictures: Sequence[tuple[bytes, str]]) -> Flowable:
     """Two pictures with what they are below them, never torn from their caption."""
     gap = 5 * mm
-    width, height = (WIDTH - gap) / 2, 66 * mm
+    width, height = (WIDTH - gap) / 2, 62 * mm
     images = [_fitted(content, width, height) for content, _ in pictures]
     labels = [text(label, NOTE) for _, label in pictures]
     lines = [
@@ -146,7 +150,7 @@ def side_by_side(caption: str, pictures: Sequence[tuple[bytes, str]]) -> Flowabl
         ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
     ]
-    grid = Table([images, labels], [width + gap, width], style=TableStyle(lines), hAlign="LEFT")
+    grid = Table([images, labels], [width + gap, width], style=TableStyle([_OWN_FONT, *lines]), hAlign="LEFT")
     return KeepTogether([text(caption, CAPTION), grid, Spacer(0, 9)])
 
 
@@ -157,36 +161,63 @@ def _fitted(content: bytes, width: float, height: float) -> Image:
     return image
 
 
-def chart(points: Sequence[tuple[date, int]], most: int, unit: str) -> Drawing:
-    """Counts over days as a line over a pale area, from 0 to `most`."""
-    characters(SANS)
-    left, right, bottom, height = 12 * mm, 4 * mm, 7 * mm, 46 * mm
-    drawing = Drawing(WIDTH, height + bottom + 5 * mm)
-    width, first, last = WIDTH - left - right, points[0][0], points[-1][0]
-    days = max((last - first).days, 1)
+class Chart(Flowable):
+    """Counts over days as a line over a pale area, from 0 to `most`.
 
-    def place(day: date, count: int) -> tuple[float, float]:
-        return left + width * (day - first).days / days, bottom + height * count / max(most, 1)
+    Drawn on the page itself: reportlab's own drawings name a font that is not embedded.
+    """
 
-    for count in dict.fromkeys((0, most // 2, most)):
-        _, y = place(first, count)
-        drawing.add(Line(left, y, left + width, y, strokeColor=RULE, strokeWidth=0.4))
-        label = String(left - 3, y - 2.5, f"{count:,}", fontName=SANS, fontSize=7.5, fillColor=MUTED, textAnchor="end")
-        drawing.add(label)
-    drawing.add(String(left, bottom + height + 6, plain(unit), fontName=SANS, fontSize=7.5, fillColor=MUTED))
-    line = [value for day, count in points for value in place(day, count)]
-    area = [*line, *place(last, 0), *place(first, 0)]
-    drawing.add(Polygon(area, fillColor=PALE, strokeColor=None))
-    drawing.add(PolyLine(line, strokeColor=GREEN, strokeWidth=1.4))
-    x, y = place(last, points[-1][1])
-    reached = String(x, y + 5, f"{points[-1][1]:,}", fontName=SANS, fontSize=8.5, fillColor=GREEN, textAnchor="end")
-    drawing.add(reached)
-    ends: tuple[tuple[date, Literal["start", "end"]], ...] = ((first, "start"), (last, "end"))
-    for day, anchor in ends:
-        x, _ = place(day, 0)
-        end = String(x, 5, day.isoformat(), fontName=SANS, fontSize=7.5, fillColor=MUTED, textAnchor=anchor)
-        drawing.add(end)
-    return drawing
+    _left, _right, _bottom, _top = 12 * mm, 4 * mm, 7 * mm, 6 * mm
+    _plot_height = 46 * mm
+
+    def __init__(self, points: Sequence[tuple[date, int]], most: int, unit: str) -> None:
+        super().__init__()
+        self.points, self.most, self.unit = points, most, unit
+
+    def wrap(self, *_: float) -> tuple[float, float]:
+        """reportlab asks how much room it takes."""
+        return WIDTH, self._bottom + self._plot_height + self._top
+
+    def _place(self, day: date, count: int) -> tuple[float, float]:
+        first, last = self.points[0][0], self.points[-1][0]
+        along = (day - first).days / max((last - first).days, 1)
+        width = WIDTH - self._left - self._right
+        return self._left + width * along, self._bottom + self._plot_height * count / max(self.most, 1)
+
+    def draw(self) -> None:
+        """reportlab draws it."""
+        canvas, (first, _), (last, reached) = self.canv, self.points[0], self.points[-1]
+        corners = [self._place(day, count) for day, count in self.points]
+        area = canvas.beginPath()
+        area.moveTo(*self._place(first, 0))
+        for corner in (*corners, self._place(last, 0)):
+            area.lineTo(*corner)
+        area.close()
+        canvas.setFillColor(PALE)
+        canvas.drawPath(area, stroke=0, fill=1)
+        canvas.setStrokeColor(RULE)
+        canvas.setLineWidth(0.4)
+        canvas.setFont(SANS, 7.5)
+        canvas.setFillColor(MUTED)
+        for count in dict.fromkeys((0, self.most // 2, self.most)):
+            (left, y), (right, _) = self._place(first, count), self._place(last, count)
+            canvas.line(left, y, right, y)
+            canvas.drawRightString(left - 3, y - 2.5, f"{count:,}")
+        left, top = self._place(first, self.most)
+        canvas.drawString(left, top + 6, plain(self.unit))
+        canvas.drawString(left, 5, first.isoformat())
+        canvas.drawRightString(right, 5, last.isoformat())
+        canvas.setStrokeColor(GREEN)
+        canvas.setLineWidth(1.4)
+        canvas.setLineJoin(1)
+        line = canvas.beginPath()
+        line.moveTo(*corners[0])
+        for corner in corners[1:]:
+            line.lineTo(*corner)
+        canvas.drawPath(line)
+        canvas.setFillColor(GREEN)
+        canvas.setFont(SANS, 8.5)
+        canvas.drawRightString(right, corners[-1][1] + 5, f"{reached:,}")
 
 
 def pdf(story: Callable[[], Sequence[Flowable]], title: str, foot: str, language: str) -> bytes:

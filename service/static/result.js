@@ -1,11 +1,14 @@
 // The result page: the line between before and after, and findings that know their place in the picture.
 
 import { swipe } from "./swipe.js";
+import { views } from "./views.js";
 
 const frame = document.querySelector(".frame");
 const buttons = [...document.querySelectorAll(".finding")];
 
-swipe(frame, (element) => select(element.dataset.finding, true));
+const pick = (element) => select(element.dataset.finding, true);
+swipe(frame, pick);
+views(frame.closest(".picture"), pick);
 
 // --- Findings ---------------------------------------------------------------------------------------------
 
@@ -58,7 +61,7 @@ for (const toggle of document.querySelectorAll(".kind-toggle")) {
   toggle.addEventListener("click", () => {
     const shown = toggle.getAttribute("aria-pressed") !== "true";
     toggle.setAttribute("aria-pressed", String(shown));
-    for (const element of frame.querySelectorAll(`[data-kind="${toggle.dataset.kind}"]`)) {
+    for (const element of frame.parentNode.querySelectorAll(`[data-kind="${toggle.dataset.kind}"]`)) {
       element.classList.toggle("off", !shown);
     }
   });

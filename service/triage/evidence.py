@@ -21,7 +21,8 @@ from service.ledger.tables import Alert, Observation, Site
 from service.scenes.imagery import Layer, layers
 from service.scenes.tables import ScanFinding, SceneRow
 
-SIZE_PX = 768
+SIZE_PX = 512
+"""Of cut-outs: more than imagery has to show of so little ground, and little enough for a telephone."""
 _MARGIN = 1.0
 """Ground around a finding on either side, as a share of its longer side."""
 _NARROWEST_M, _WIDEST_M = 60.0, 600.0
