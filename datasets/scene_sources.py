@@ -110,7 +110,7 @@ class _NoRedirects(HTTPRedirectHandler):
         return None
 
 
-def _load(href: str, access: Access) -> dict[str, Any]:
+def load_stac(href: str, access: Access) -> dict[str, Any]:
     """A JSON document from a path or an allowed host.
 
     Raises:
@@ -137,14 +137,14 @@ def _load(href: str, access: Access) -> dict[str, Any]:
 
 def _from_stac(href: str, access: Access) -> Scene:
     """An item, or the items of a collection, the latest first."""
-    document = _load(href, access)
+    document = load_stac(href, access)
     items: list[tuple[str, pystac.Item]] = []
     try:
         if document.get("type") == "Collection":
             links = [link["href"] for link in document.get("links", ()) if link.get("rel") == "item"]
             for link in links:
                 at = _join(href, link)
-                items.append((at, pystac.Item.from_dict(_load(at, access), preserve_dict=False)))
+                items.append((at, pystac.Item.from_dict(load_stac(at, access), preserve_dict=False)))
         else:
             items.append((href, pystac.Item.from_dict(document, preserve_dict=False)))
     except SceneError:

@@ -21,6 +21,7 @@ from service import (
     field_api,
     ledger_api,
     models_api,
+    nightly_api,
     notify_api,
     ogc_api,
     openapi,
@@ -39,6 +40,7 @@ from service.jobs import Assess, Comparisons, Progress
 from service.ledger.rebound import keep_releasing
 from service.metrics import Metrics
 from service.middleware import Guard, Measure, SafeHeaders
+from service.nightly.due import keep_watch
 from service.notify.inbox import Inbox
 from service.notify.outbox import Outbox
 from service.notify.sender import Sender, build_channels
@@ -130,6 +132,7 @@ def create_app(
         errands = [
             Thread(target=sender.run, args=(stop,), name="sender"),
             Thread(target=keep_releasing, args=(pairs.engine, settings.alert_budget, stop), name="releasing"),
+            Thread(target=keep_watch, args=(background.queue, stop), name="nightly"),
             Thread(target=keep_erasing, args=(reports, settings.report_days, stop), name="erasing"),
         ]
         if demo:
@@ -167,6 +170,7 @@ def create_app(
             {"name": "field", "description": "What inspectors are sent to; photographs, uploaded in pieces."},
             {"name": "scans", "description": "Compare two scenes of any size, and lay the findings over the ledger."},
             {"name": "scenes", "description": "What was seen when: findings and imagery of each scan."},
+            {"name": "nightly", "description": "Schedules, what became of each night, and what was seen again."},
             {"name": "ogc", "description": "The same for geographic information systems: OGC API Features."},
             {"name": "models", "description": "Weights: which there are; replay, promote, take back."},
             {"name": "notify", "description": "Who is told of what, where and when; the inbox."},
@@ -182,6 +186,7 @@ def create_app(
     app.include_router(uploads_api.router)
     app.include_router(scans_api.router)
     app.include_router(scenes_api.router)
+    app.include_router(nightly_api.router)
     app.include_router(models_api.router)
     app.include_router(ogc_api.router)
     app.include_router(notify_api.router)

@@ -21,6 +21,7 @@ from service.commands.feedback import register as register_feedback
 from service.commands.greening import register as register_greening
 from service.commands.ledger import register as register_ledger
 from service.commands.models import register as register_models
+from service.commands.nightly import register as register_nightly
 from service.commands.people import register as register_people
 from service.commands.scan import register as register_scan
 from service.commands.watch import register as register_watch
@@ -307,6 +308,7 @@ register_feedback(app)
 register_greening(app)
 register_ledger(app)
 register_models(app)
+register_nightly(app)
 register_people(app)
 register_scan(app)
 register_watch(app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import FileResponse, Response
@@ -31,7 +31,7 @@ log = logging.getLogger("jingdi")
 router = APIRouter(prefix="/api/v1/field", tags=["field"], route_class=IdempotentRoute)
 
 KEPT = {"Cache-Control": "private, max-age=3600"}
-JPEG = {200: {"content": {"image/jpeg": {}}}}
+JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
 
 
 def known_alert(session: SessionDep, id: IdPath) -> Alert:

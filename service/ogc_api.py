@@ -2,8 +2,8 @@
 
 In QGIS: add a layer "WFS / OGC API - Features" with the address `https://HOST/ogc`; as authentication choose "API
 header" with the name `Authorization` and the value `Bearer KEY`, where KEY is an API key with the right `read`
-(`POST /api/v1/people/me/keys`). With GDAL: `--config GDAL_HTTP_HEADERS "Authorization: Bearer KEY"` and
-`OAPIF:https://HOST/ogc`.
+(`POST /api/v1/people/me/keys`). With GDAL 3: `ogrinfo OAPIF:https://HOST/ogc --config GDAL_HTTP_AUTH BEARER --config
+GDAL_HTTP_BEARER KEY`.
 """
 
 from __future__ import annotations

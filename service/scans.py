@@ -184,7 +184,7 @@ class Scans:
         """The handler: scan, then lay over the ledger. Returns the summary and what it led to."""
         order, folder = Order(**work.payload), self.folder(work.id)
         try:
-            version = self._version(folder)
+            version = self.version(folder)
             result = self.execute(order, folder, self._registry.model(version), work)
         except Interrupted:
             job = self._queue.get(work.id)
@@ -253,7 +253,7 @@ class Scans:
                     return path
         raise SceneOutside(name)
 
-    def _version(self, folder: Path) -> ModelVersion:
+    def version(self, folder: Path) -> ModelVersion:
         """The weights it began with, or the active ones.
 
         Raises:

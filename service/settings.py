@@ -40,6 +40,8 @@ class Settings(BaseSettings):
             work to processes of `jingdi work` beside this one.
         scene_dirs: folders that scenes may be scanned and shown from, e.g. `["/data/scenes"]`; `scenes` below
             `data_dir` if not given.
+        scene_hosts, scene_buckets: host names (with port, if any) and S3 buckets that nightly scans may read from,
+            e.g. `["tiles.example.cn"]`. An allowed host is trusted with where it redirects to.
         tianditu_token: key (`tk`, for browsers) of the operator's own account with Tianditu (天地图). Without it the
             map asks for nothing from there; with it, whoever opens the map can read the key, and tiles are fetched
             only once somebody chooses that layer.
@@ -65,6 +67,8 @@ class Settings(BaseSettings):
     report_days: int = Field(default=180, ge=1, le=3650)
     workers: int = Field(default=1, ge=0)
     scene_dirs: tuple[Path, ...] = ()
+    scene_hosts: tuple[str, ...] = ()
+    scene_buckets: tuple[str, ...] = ()
     tianditu_token: SecretStr | None = None
     languages: tuple[str, ...] = Field(default=LANGUAGES, min_length=1)
 

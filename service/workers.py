@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from service.database import Pairs
 from service.jobs import COMPARE, Comparisons
+from service.nightly.due import NIGHT
+from service.nightly.running import Nightly
 from service.queue import Handler, Queue, Worker
 from service.registry.replay import REPLAY, Replays
 from service.registry.store import Registry
@@ -23,18 +25,20 @@ class Background:
     registry: Registry
     scans: Scans
     replays: Replays
+    nightly: Nightly
 
     @classmethod
     def of(cls, settings: Settings, pairs: Pairs, storage: Storage) -> Background:
         """On the database of the pairs."""
         queue, registry = Queue(pairs.engine), Registry(pairs.engine, settings.data_dir)
         scans = Scans(queue, settings, registry)
-        return cls(queue, registry, scans, Replays(registry, queue, pairs, storage, scans, settings))
+        replays = Replays(registry, queue, pairs, storage, scans, settings)
+        return cls(queue, registry, scans, replays, Nightly(pairs.engine, settings, registry, scans))
 
     @property
     def long(self) -> Mapping[str, Handler]:
         """Handlers of what takes hours."""
-        return {SCAN: self.scans.run, REPLAY: self.replays.run}
+        return {SCAN: self.scans.run, REPLAY: self.replays.run, NIGHT: self.nightly.run}
 
     def hire(self, comparisons: Comparisons, threads: int) -> list[Worker]:
         """Workers, not started yet: some for what people wait for, and one for what takes hours.
@@ -47,5 +51,5 @@ class Background:
         given_up = {COMPARE: comparisons.given_up}
         return [
             Worker(self.queue, {COMPARE: comparisons.run}, given_up, threads=threads),
-            Worker(self.queue, self.long),
+            Worker(self.queue, self.long, {NIGHT: self.nightly.given_up}),
         ]

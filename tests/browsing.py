@@ -45,7 +45,7 @@ POOR_CONTRAST = """() => {
         if (!own || !element.checkVisibility() || element.closest("svg, option, :disabled + span, :disabled")) continue;
         const [a, b] = [light(rgba(getComputedStyle(element).color)), light(behind(element))];
         const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) poor.push(`${element.tagName} ${element.className} ${element.textContent} ${ratio.toFixed(2)}`);
+        if (ratio < 4.5) poor.push(`${element.className}: ${element.textContent.trim()} ${ratio.toFixed(2)}`);
     }
     return poor;
 }"""

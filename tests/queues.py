@@ -37,7 +37,7 @@ def working(queue: Queue, *handlers: Handler, **options: Any) -> Iterator[Worker
         worker.stop()
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
     """What the condition gives once it is true."""
     end = time.monotonic() + seconds
     while not (found := condition()):

@@ -2,137 +2,38 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from sqlalchemy import Engine, select
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.app import create_app
-from service.ledger.audit import SYSTEM
-from service.ledger.tables import Alert, Decision
-from service.people.accounts import Accounts
-from service.people.sessions import Sessions
-from service.settings import Settings
 from service.triage.tables import Proposal
-from tests.leads import Leads, plant
-from tests.people import COOKIE, PASSWORD, cheap_passwords, database
 from tests.test_browser import CHROMIUM
+from tests.towns import Town, chromium, open_town, soon
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-OFFLINE = "net::ERR_INTERNET_DISCONNECTED"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    """Pictures are cut out of scenes for every lead; a machine that does other things besides is slow at it."""
-    expect.set_options(timeout=60_000)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*arguments, *camera])
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Town:
-    """A real server with accounts, and leads on closed sites."""
-
-    address: str
-    engine: Engine
-    leads: Leads
-    browser: Browser
-    complaints: list[str]
-
-    def visit(self, name: str, path: str, *, role: Any = "reviewer", locale: str = "zh-CN", **options: Any) -> Page:
-        """A page of somebody who is signed in."""
-        accounts = Accounts(self.engine)
-        if name not in [each.name for each in accounts.all()]:
-            accounts.add(SYSTEM, name, name.title(), [role])
-            accounts.choose(name, PASSWORD)
-        options.setdefault("viewport", {"width": 1440, "height": 900})
-        context = self.browser.new_context(locale=locale, **options)
-        token = Sessions(self.engine).open(name)
-        context.add_cookies([{"name": COOKIE, "value": token, "url": self.address}])
-        return self.open(context, path)
-
-    def open(self, context: BrowserContext, path: str) -> Page:
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: self._note(f"console: {message.text}"))
-        page.on("pageerror", lambda error: self._note(f"error: {error}"))
-        page.on("request", lambda request: self._own(request.url))
-        page.goto(self.address + path, wait_until="domcontentloaded")
-        return page
-
-    def _note(self, text: str) -> None:
-        if OFFLINE not in text:
-            self.complaints.append(text)
-
-    def _own(self, url: str) -> None:
-        if not url.startswith((f"{self.address}/", f"blob:{self.address}/")):
-            self.complaints.append(f"request: {url}")
-
-    def state(self, alert_id: str) -> str:
-        with Session(self.engine) as session:
-            return session.get_one(Alert, alert_id).state
-
-    def decisions(self) -> list[tuple[str, str]]:
-        """(who, whereto) of all decisions on alerts."""
-        with Session(self.engine) as session:
-            rows = session.execute(
-                select(Decision.actor, Decision.target)
-                .where(Decision.alert_id.is_not(None))
-                .order_by(Decision.decided_at)
-            )
-            return [(row.actor, row.target) for row in rows]
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture
 def town(tmp_path: Path, red: Any, browser: Browser) -> Iterator[Town]:
-    with ExitStack() as stack:
-        stack.enter_context(cheap_passwords())
-        engine = stack.enter_context(database(tmp_path))
-        leads = plant(engine, tmp_path)
-        url = engine.url.render_as_string(hide_password=False)
-        app = create_app(Settings(data_dir=tmp_path, database_url=url), load=lambda: red)
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        made = Town(f"http://127.0.0.1:{port}", engine, leads, browser, [])
-        try:
-            yield made
-        finally:
-            for context in browser.contexts:
-                context.close()
-            server.should_exit = True
-            thread.join()
-        assert made.complaints == []
+    with open_town(tmp_path, browser, lambda: red) as made:
+        yield made
 
 
-def soon(what: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def press(page: Page, key: str) -> None:
+    """A key, and what comes of it is there."""
+    page.keyboard.press(key)
+    expect(page.locator("#stage")).not_to_have_attribute("aria-busy", "true")
 
 
 def shown(page: Page) -> str:
@@ -284,14 +185,11 @@ def test_skipping_ends_with_the_skipped_and_the_last_decision_with_a_word(town: 
     order = []
     for key in "sss":
         order.append(shown(page))
-        page.keyboard.press(key)
-        page.wait_for_load_state("networkidle")
+        press(page, key)
     expect(page.locator(".position")).to_have_text("第 1 条，共 5 条")
     assert order == ["L1", "L2", "L3"]
     for _ in range(5):
-        page.keyboard.press("a")
-        page.wait_for_timeout(100)
-        page.wait_for_load_state("networkidle")
+        press(page, "a")
     expect(page.get_by_text("全部看完了")).to_be_visible()
     page.keyboard.press("z")
     expect(page.locator(".lead-card")).to_have_count(1)
@@ -324,3 +222,15 @@ def test_nothing_moves_and_nothing_is_wider_than_the_screen(town: Town, width: i
         setTimeout(() => resolve(total), 300);
     })""")
     assert shift < 0.02
+
+
+def test_a_key_pressed_twice_does_not_decide_the_same_lead_twice(town: Town) -> None:
+    page = town.visit("wang", "/triage")
+    ready(page)
+    page.route("**/triage/*", lambda route: route.abort())  # no further card arrives
+    for _ in range(6):
+        page.keyboard.press("a")
+    expect(page.get_by_text("连接不上服务器")).to_be_visible()
+    sites = page.locator("#pending .what").all_text_contents()
+    assert len(sites) == len(set(sites))
+    town.complaints.clear()  # the browser notes every request that fails

@@ -29,6 +29,7 @@ from tests.ledgers import NIGHT, site, square
 from tests.people import House, house
 
 FINDINGS = 25
+PLAIN = ["", "/conformance", "/collections", "/collections/sites", "/collections/sites/items/A"]
 Get = Any
 
 
@@ -253,7 +254,7 @@ CLIENT = """
 import json, sys
 import numpy as np, pyogrio, shapely
 address, key = sys.argv[1:3]
-pyogrio.set_gdal_config_options({"GDAL_HTTP_HEADERS": f"Authorization: Bearer {key}"})
+pyogrio.set_gdal_config_options({"GDAL_HTTP_AUTH": "BEARER", "GDAL_HTTP_BEARER": key})
 source, found = f"OAPIF:{address}/ogc", {}
 found["layers"] = pyogrio.list_layers(source)[:, 0].tolist()
 for layer in found["layers"]:
@@ -261,7 +262,8 @@ for layer in found["layers"]:
     outlines = shapely.from_wkb(geometry)
     found[layer] = {
         "crs": info["crs"], "fields": list(info["fields"]), "bounds": shapely.total_bounds(outlines).tolist(),
-        "ids": [str(value) for value in dict(zip(info["fields"], fields))["id"]], "valid": bool(shapely.is_valid(outlines).all()),
+        "ids": [str(value) for value in dict(zip(info["fields"], fields))["id"]],
+        "valid": bool(shapely.is_valid(outlines).all()),
     }
 box = tuple(float(part) for part in sys.argv[4].split(","))
 _, _, geometry, _ = pyogrio.raw.read(source, layer="findings", bbox=box)
@@ -271,17 +273,25 @@ print(json.dumps(found))
 
 
 @contextmanager
-def listening(world: House) -> Iterator[str]:
-    """The service on a free port of this machine."""
-    config = uvicorn.Config(world.app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+def listening(world: House) -> Iterator[tuple[str, list[str]]]:
+    """The service on a free port of this machine, and what it is asked for."""
+    asked: list[str] = []
+
+    async def noted(scope: Any, receive: Any, send: Any) -> None:
+        asked.append(f"{scope['path']}?{scope['query_string'].decode()}")
+        await world.app(scope, receive, send)
+
+    config = uvicorn.Config(noted, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", asked
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def opened(address: str, key: str, page: int, box: str = "0,0,1,1") -> subprocess.CompletedProcess[str]:
@@ -293,7 +303,7 @@ def opened(address: str, key: str, page: int, box: str = "0,0,1,1") -> subproces
 def test_gdal_reads_all_collections_page_by_page_with_an_api_key(world: House, program: TestClient) -> None:
     key = str(program.headers["authorization"]).removeprefix("Bearer ")
     west, south, east, north = square(0, 0, 45).bounds
-    with listening(world) as address:
+    with listening(world) as (address, asked):
         result = opened(address, key, 10, f"{west},{south},{east},{north}")
         assert result.returncode == 0, result.stderr
         found = json.loads(result.stdout)
@@ -307,5 +317,6 @@ def test_gdal_reads_all_collections_page_by_page_with_an_api_key(world: House, p
         assert found[name]["valid"]
         assert found[name]["crs"] in ("OGC:CRS84", "EPSG:4326")
     assert found["in the box"] == 4
+    assert "/ogc/collections/findings/items?limit=10&offset=20" in asked
     assert refused.returncode != 0
     assert "401" in refused.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,7 +74,7 @@ def order(**changes: Any) -> dict[str, Any]:
 def finish(service: Any, scan_id: str, *states: str) -> dict[str, Any]:
     wanted = states or ("done", "failed", "cancelled")
     found: dict[str, Any] = until(
-        lambda: (scan := service.client.get(f"{API}/{scan_id}").json())["state"] in wanted and scan, 60
+        lambda: (scan := service.client.get(f"{API}/{scan_id}").json())["state"] in wanted and scan
     )
     return found
 
@@ -149,9 +150,11 @@ def test_nothing_outside_the_allowed_folders_is_read(
 ) -> None:
     outside = small.write(tmp_path / "outside.tif", small.dated())
     (files / "link.tif").symlink_to(outside)
-    for name in (str(outside), "../../outside.tif", "link.tif", "missing.tif", "/etc/passwd", "x" * 400, "a//\udc80"):
+    for name in (str(outside), "../../outside.tif", "link.tif", "missing.tif", "/etc/passwd", "x" * 400):
         refused = submit(service, after=[name])
         assert (refused.status_code, refused.json()["code"]) == (422, "scene_outside"), name
+    unpaired = service.client.post(API, content=json.dumps(order(after=["\udc80.tif"])).encode())
+    assert unpaired.status_code == 422
     for name in ("http://127.0.0.1/a.tif", "s3://bucket/a.tif", "/vsicurl/http://127.0.0.1/a.tif", "<GDAL_WMS/>"):
         assert submit(service, after=[name]).json()["code"] == "scene_outside"
     assert service.client.get(API).json()["total"] == 0
@@ -165,8 +168,6 @@ def test_a_document_in_the_folder_cannot_name_files_outside(
         "type": "Feature", "stac_version": "1.0.0", "id": "night", "properties": {"datetime": "2017-09-20T03:00:00Z"},
         "geometry": None, "links": [], "assets": {"visual": {"href": str(outside), "type": "image/tiff"}},
     }  # fmt: skip
-    import json
-
     (files / "night.json").write_text(json.dumps(item))
     refused = submit(service, after=["night.json"])
     assert (refused.status_code, refused.json()["code"]) == (422, "scene_outside")
@@ -336,6 +337,7 @@ def test_a_scan_ends_with_the_weights_it_began_with(
 
 
 def test_orders_of_programs_are_checked_as_well(service: Any, weights: Weights, files: Path) -> None:
+    assert service.client.get(API).json()["total"] == 0
     scans = service.client.app.state.services.background.scans
     (files / "undated.tif").write_bytes(small.geotiff(small.lit(small.dated()), transform=small.UTM))
     with pytest.raises(SceneOutside):

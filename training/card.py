@@ -158,7 +158,13 @@ def _shift(facts: dict[str, Any]) -> str:
 def _held_out(rows: dict[str, Row] | None) -> str:
     if rows is None:
         return ""
-    return f"## Sets never seen\n\nTrained without the set, measured on it.\n\n{_scores(rows)}"
+    return f"""## Sets never seen
+
+`jingdi leave-out training/recipes/leave_one_out.toml --data DATA --run runs/leave_out`: short runs from ImageNet's
+weights, one without the set, and one of the same length that saw everything. Neither is this release, which was trained
+far longer; the difference says what it costs when a region and sensor were never seen.
+
+{_scores(rows)}"""
 
 
 def _calibration(facts: dict[str, Any]) -> str:

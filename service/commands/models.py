@@ -52,7 +52,7 @@ def list_(
     """Versions, by domain, newest first."""
     from service.language import say
 
-    with _background(data_dir, language) as (background, *_):
+    with open_background(data_dir, language) as (background, *_):
         versions = background.registry.versions()
     if as_json:
         names = ("id", "sha256", "domain", "name", "version", "state", "metrics", "added_by")
@@ -81,7 +81,7 @@ def add(
     from service.language import say
     from service.ledger.audit import SYSTEM, Actor
 
-    with _background(data_dir, language) as (background, *_):
+    with open_background(data_dir, language) as (background, *_):
         who = SYSTEM if actor == SYSTEM.name else Actor(actor)
         made = background.registry.add(who, onnx, manifest or onnx.with_suffix(".json"))
     state = say(language, f"models.{made.state}")
@@ -101,7 +101,7 @@ def replay(
     from service.queue import Worker
     from service.registry.replay import REPLAY
 
-    with _background(data_dir, language) as (background, *_):
+    with open_background(data_dir, language) as (background, *_):
         job = background.replays.submit(version, pairs=pairs, scans=scans)
         worker = Worker(background.queue, {REPLAY: background.replays.run})
         worker.start()
@@ -131,7 +131,7 @@ def promote(
     from service.ledger.audit import Actor
     from service.registry import promoting
 
-    with _background(data_dir, language) as (background, *_):
+    with open_background(data_dir, language) as (background, *_):
         _tell("models.promoted", promoting.promote(background.registry, Actor(actor), version, reason), language)
 
 
@@ -147,7 +147,7 @@ def rollback(
     from service.ledger.audit import Actor
     from service.registry import promoting
 
-    with _background(data_dir, language) as (background, *_):
+    with open_background(data_dir, language) as (background, *_):
         _tell("models.rolled_back", promoting.roll_back(background.registry, Actor(actor), version, reason), language)
 
 
@@ -165,7 +165,7 @@ def work(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with _background(data_dir, language) as (background, settings, pairs, storage):
+    with open_background(data_dir, language) as (background, settings, pairs, storage):
         metrics = Metrics(lambda: pairs.count("queued", "running"))
         assess = load_assess(background.registry)
         comparisons = Comparisons(pairs, storage, metrics, assess, limits=settings.limits)
@@ -179,7 +179,7 @@ def work(
 
 
 @contextlib.contextmanager
-def _background(data_dir: Path | None, language: str) -> Iterator[tuple[Background, Settings, Pairs, Storage]]:
+def open_background(data_dir: Path | None, language: str) -> Iterator[tuple[Background, Settings, Pairs, Storage]]:
     """What is done in the background, on the database; what is refused ends the command with its reason."""
     from inference.model import ModelError
     from service.commands.ledger import open_database

@@ -18,6 +18,7 @@ from service.ledger import watch
 from service.ledger.audit import writing
 from service.ledger.tables import Alert
 from service.ledger.watch import Outcome, Scan
+from service.nightly.tracking import follow
 from service.notify.outbox import Event, enqueue
 from service.scenes.recording import Record, keep
 
@@ -45,8 +46,9 @@ def take_in(
     moment = at or datetime.now(UTC)
     with writing(engine) as session:
         outcome = watch.take_in(session, scan, at=moment)
-        if record is not None:
-            keep(session, scan, record, moment)
+        scene = None if record is None else keep(session, scan, record, moment)
+        if scene is not None:
+            follow(session, scene)
         return Taken(outcome, release(session, budget, at=moment))
 
 

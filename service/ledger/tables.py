@@ -34,7 +34,9 @@ Cause = Literal["new", "remaining"]
 CAUSES: tuple[Cause, ...] = ("new", "remaining")
 Result = Literal["new", "remaining", "clear", "not_observed"]
 RESULTS: tuple[Result, ...] = (*CAUSES, "clear", "not_observed")
-DEFAULT_SENSITIVITY = 0.5
+DEFAULT_SENSITIVITY = 0.3
+"""An inspector hears of a finding only after a second look, so the first may be less sure than not. On imagery where
+nothing had changed, 0.2 false findings per km2 reach it (training/RESULTS.md)."""
 
 UNDECIDED: tuple[AlertState, ...] = ("suspected", "corroborated", "dispatched")
 """An alert that nobody has decided yet; there is at most one per site and cause."""

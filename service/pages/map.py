@@ -72,8 +72,8 @@ def district_map(
     known = [night.day for night in nights]
     night = asked.night if asked.night in known else (known[-1] if known else None)
     token = parts.settings.tianditu_token
-    if token:
-        request.state.images_from = TIANDITU  # on this page alone, see `service.middleware.SafeHeaders`
+    # On this page alone, see `service.middleware.SafeHeaders`. Leaflet puts an empty picture where a tile was.
+    request.state.images_from = f"data: {TIANDITU}" if token else "data:"
     chosen = find_site(session, asked.site) if asked.site else None
     return render(
         request,

@@ -122,7 +122,7 @@ def public_accuracy(request: Request, session: SessionDep, parts: ServicesDep) -
         request, "public_accuracy.html", parts.settings, here="accuracy", percent=percent,
         year=accuracy.decided(session, now - DECIDED_FOR, now),
         ever=accuracy.decided(session, datetime(2000, 1, 1, tzinfo=UTC), now),
-        weights=accuracy.validation(accuracy.released_manifest()),
+        weights=accuracy.validation(accuracy.manifest_in_use(parts.background.registry)),
     )  # fmt: skip
 
 

@@ -165,7 +165,9 @@ def card(session: Session, alert: Alert, asking: str, folders: Sequence[Path], l
             for each in neighbours(session, alert, NEAR_M)
         ],
         second=alert.probability >= SURE or alert.site.state in CLOSED_SITE,
-        proposal=proposal and (proposal.actor, moment(proposal.proposed_at, language), told(proposal.reason, language)),
+        proposal=None
+        if proposal is None
+        else (proposal.actor, moment(proposal.proposed_at, language), told(proposal.reason, language)),
         own=proposal is not None and Actor(proposal.actor).key == Actor(asking).key,
     )  # fmt: skip
 

@@ -18,8 +18,20 @@ Role = Literal["analyst", "reviewer", "inspector", "auditor", "administrator"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 Action = Literal[
-    "read", "compare", "check", "delete", "originals", "import", "export", "decide", "review", "models", "audit",
-    "metrics", "people", "own",
+    "read",
+    "compare",
+    "check",
+    "delete",
+    "originals",
+    "import",
+    "export",
+    "decide",
+    "review",
+    "models",
+    "audit",
+    "metrics",
+    "people",
+    "own",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 FOR_KEYS: tuple[Action, ...] = tuple(action for action in ACTIONS if action not in ("people", "own"))
@@ -51,7 +63,8 @@ _BEHIND: Mapping[Door, tuple[str, ...]] = {
     "read": (
         "start", "pair", "listPairs", "readPair", "readBefore", "readAfter", "readOverlay", "readThumb",
         "readFindings", "readGhost", "listSites", "readSite", "readSiteHistory", "listAlerts", "readAlert",
-        "listCandidates", "listScenes", "readScene", "readSceneFindings", "readSceneTiles", "readSceneTile",
+        "listCandidates", "listSchedules", "readSchedule", "listNights", "listTracks",
+        "listScenes", "readScene", "readSceneFindings", "readSceneTiles", "readSceneTile",
         "readSceneChip", "readOgc", "readOgcConformance", "listOgcCollections", "readOgcCollection", "listOgcItems",
         "readOgcItem", "readPhotograph", "listScans", "readScan", "readScanFindings", "readScanPackage", "listModels",
         "ledger", "site", "bulletin", "bulletin_as_pdf",
@@ -62,7 +75,10 @@ _BEHIND: Mapping[Door, tuple[str, ...]] = {
     "check": ("checkPair", "uncheckPair"),
     "delete": ("deletePair",),
     "originals": ("readOriginal", "report_original"),
-    "import": ("importLedger", "ledger_import", "ledger_try", "ledger_tried", "ledger_take"),
+    "import": (
+        "importLedger", "ledger_import", "ledger_try", "ledger_tried", "ledger_take", "createSchedule",
+        "changeSchedule", "removeSchedule",
+    ),
     "export": ("exportLedgerCsv", "exportLedgerXlsx", "exportLedgerGeojson", "exportLedgerGpkg", "readPacket"),
     "decide": (
         "moveSite", "site_step", "moveAlert", "decideAlert", "listDuties", "readEarlier", "takePhotograph",

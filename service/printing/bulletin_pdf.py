@@ -24,7 +24,8 @@ COLUMNS = (
 
 def spell(day: date, language: str) -> str:
     """A day as it is written out."""
-    return say(language, "bulletin.day", year=day.year, month=day.month, day=day.day, iso=day.isoformat())
+    month = say(language, f"bulletin.month_{day.month}")
+    return say(language, "bulletin.day", year=day.year, month=month, day=day.day)
 
 
 def spell_period(period: Period, language: str) -> str:
@@ -101,7 +102,7 @@ def bulletin_pdf(
         yield paper.heading(say(language, "bulletin.by_system"))
         head = [word(language, "system"), *(say(language, f"bulletin.column.{name}") for name in COLUMNS)]
         rows = [cells(line, language) for line in (*found.lines, found.total)]
-        yield paper.table(head, rows, (31, 15.5, 10, 13.5, 13.5, 13, 13, 12, 12, 14, 14), total=True)
+        yield paper.table(head, rows, (30, 15.5, 9.5, 13.5, 13.5, 13, 14, 12, 12.5, 15.5, 14), total=True)
         yield Spacer(0, 4)
         yield paper.text(say(language, "bulletin.note", days=STALE_DAYS), paper.NOTE)
         yield paper.heading(say(language, "bulletin.progress"))

@@ -23,7 +23,7 @@ def packet_pdf(found: Packet, language: str, now: datetime) -> bytes:
     def story() -> Iterator[Flowable]:
         lines = (f"{site.code} · {site.name}", say(language, "bulletin.made", moment=moment(now, language)))
         yield from paper.masthead(say(language, "packet.heading"), lines)
-        yield paper.facts(_facts(found, language, now))
+        yield from paper.facts(_facts(found, language, now))
         yield Spacer(0, 8)
         yield paper.text(say(language, "packet.suspected"))
         yield paper.text(say(language, "packet.not_observed"))
@@ -41,11 +41,11 @@ def packet_pdf(found: Packet, language: str, now: datetime) -> bytes:
             yield paper.text(say(language, "packet.unchecked", count=found.album.unchecked), paper.NOTE)
         yield paper.heading(say(language, "packet.events"))
         if found.events:
-            yield paper.labelled([_event(event, language) for event in found.events])
+            yield from paper.labelled([_event(event, language) for event in found.events])
         else:
             yield paper.text(say(language, "packet.no_events"), paper.NOTE)
         yield paper.heading(say(language, "packet.checks"))
-        yield paper.facts(_checks(found, language))
+        yield from paper.facts(_checks(found, language))
 
     title = say(language, "packet.title", code=site.code)
     return paper.pdf(lambda: list(story()), title, title, language)

@@ -118,13 +118,16 @@ def table(
     return Table(cells, [width * scale for width in widths], repeatRows=1, style=TableStyle([_OWN_FONT, *lines]))
 
 
-def facts(pairs: Sequence[tuple[str, object]]) -> Table:
+def facts(pairs: Sequence[tuple[str, object]]) -> list[Flowable]:
     """Labels and what they say, in two columns."""
     return labelled([(text(label, LABEL), [text(value, CELL)]) for label, value in pairs])
 
 
-def labelled(rows: Sequence[tuple[Paragraph, Sequence[Flowable]]]) -> Table:
-    """Labels at the left and what belongs to each at the right, hairlines between; a row stays on one page."""
+def labelled(rows: Sequence[tuple[Paragraph, Sequence[Flowable]]]) -> list[Flowable]:
+    """Labels at the left and what belongs to each at the right, hairlines between.
+
+    A row stays on one page unless it is longer than a page.
+    """
     lines: list[Any] = [
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ("LEFTPADDING", (0, 0), (0, -1), 0),
@@ -133,8 +136,11 @@ def labelled(rows: Sequence[tuple[Paragraph, Sequence[Flowable]]]) -> Table:
         ("BOTTOMPADDING", (0, 0), (-1, -1), 4),
         ("LINEBELOW", (0, 0), (-1, -1), 0.3, RULE),
     ]
-    cells = [[label, list(content)] for label, content in rows]
-    return Table(cells, [LABELS, WIDTH - LABELS], style=TableStyle([_OWN_FONT, *lines]))
+    style = TableStyle([_OWN_FONT, *lines])
+    widths = [LABELS, WIDTH - LABELS]
+    return [
+        KeepTogether([Table([[label, list(content)]], widths, splitInRow=1, style=style)]) for label, content in rows
+    ]
 
 
 def side_by_side(caption: str, pictures: Sequence[tuple[bytes, str]]) -> Flowable:

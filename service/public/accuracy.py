@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.resources import files
 from typing import Any
 
 from sqlalchemy import func, select
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from inference.compare import WEIGHTS
 from service.ledger.tables import Decision
+from service.registry.store import Registry
 
 _FINDINGS = "findings: change"
 
@@ -64,13 +64,19 @@ class Decided:
         return self.leads / self.wrong if self.wrong else None
 
 
-def validation(manifest: Mapping[str, Any]) -> Validation:
-    """The published figures of a manifest. Dates told backwards are left out: they are the same imagery again."""
-    sets = [figures for name, figures in manifest["metrics"].items() if name.endswith("/change")]
+def validation(manifest: Mapping[str, Any]) -> Validation | None:
+    """The published figures of a manifest, None if it has none.
+
+    Sets told backwards are left out: they are the same imagery again.
+    """
+    metrics = manifest.get("metrics") or {}
+    sets = [figures for name, figures in metrics.items() if name.endswith("/change")]
     structures = sum(each["objects"] for each in sets)
     km2 = sum(each["area_km2"] for each in sets)
+    if not structures or not km2:
+        return None
     found = sum(each["object_recall"] * each["objects"] for each in sets if each["objects"])
-    diagram = manifest["reliability"].get(_FINDINGS, {"bins": [], "error": None})
+    diagram = manifest.get("reliability", {}).get(_FINDINGS, {"bins": [], "error": None})
     return Validation(
         manifest["name"], manifest["version"], manifest["sha256"], found / structures, structures,
         sum(each["false_objects_per_km2"] * each["area_km2"] for each in sets) / km2, km2,
@@ -78,9 +84,16 @@ def validation(manifest: Mapping[str, Any]) -> Validation:
     )  # fmt: skip
 
 
-def released_manifest() -> dict[str, Any]:
-    """The manifest of the weights for overhead imagery that come with Jingdi."""
-    manifest: dict[str, Any] = json.loads((files("model") / "weights" / f"{WEIGHTS['overhead']}.json").read_bytes())
+def manifest_in_use(registry: Registry) -> Mapping[str, Any]:
+    """The manifest of the weights for overhead imagery that speak now; empty if there are none."""
+    domain = WEIGHTS["overhead"]
+    version = registry.active(domain)
+    if version is None:
+        return {}
+    try:
+        manifest: dict[str, Any] = json.loads(registry.files(domain, version.id)[1].read_bytes())
+    except (OSError, ValueError):
+        return {}
     return manifest
 
 
@@ -92,6 +105,6 @@ def decided(session: Session, since: datetime, until: datetime) -> Decided:
         .where(Decision.decided_at >= since, Decision.decided_at < until)
         .group_by(Decision.target)
     )
-    found = dict(session.execute(query).tuples().all())
+    found = dict(session.execute(query).all())
     wrong = found.get("dismissed", 0)
     return Decided(since, until, wrong + found.get("confirmed", 0), wrong)

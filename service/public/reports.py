@@ -183,7 +183,8 @@ class Reports:
     def count(self) -> Mapping[ReportState, int]:
         """How many reports are in each state."""
         with Session(self.engine) as session:
-            found = dict(session.execute(select(Report.state, func.count()).group_by(Report.state)).tuples().all())
+            rows = session.execute(select(Report.state, func.count()).group_by(Report.state))
+            found = dict(rows.all())
         return {state: found.get(state, 0) for state in REPORT_STATES}
 
     def page(self, state: ReportState | None, limit: int, offset: int = 0) -> Sequence[Report]:

@@ -39,26 +39,31 @@ class Record:
     probability_path: str | None = None
 
 
-def keep(session: Session, scan: Scan, record: Record, at: datetime) -> None:
-    """Write the scene of a scan, unless there is one with this id or nothing is known of where it lies."""
+def keep(session: Session, scan: Scan, record: Record, at: datetime) -> SceneRow | None:
+    """Write the scene of a scan, unless there is one with this id or nothing is known of where it lies.
+
+    Returns:
+        The scene if it is new.
+    """
     if session.get(SceneRow, scan.scene) is not None:
-        return
+        return None
     findings = [_finding(scan.scene, number, each) for number, each in enumerate(record.features, 1)]
     bounds = record.bounds or _bounds(scan, findings)
     if bounds is None:
-        return
+        return None
     west, south, east, north = bounds
-    session.add(
-        SceneRow(
-            id=scan.scene, name=record.name or scan.scene, before=record.before, after=record.after,
-            probability_path=record.probability_path, before_at=record.before_at, taken_at=scan.taken_at,
-            gsd_m=record.gsd_m, west=west, south=south, east=east, north=north,
-            coverage=None if scan.covered is None else as_json(_multi(scan.covered)),
-            model_sha256=scan.model_sha256, findings_count=len(findings), created_at=at,
-        )
+    scene = SceneRow(
+        id=scan.scene, name=record.name or scan.scene, before=record.before, after=record.after,
+        probability_path=record.probability_path, before_at=record.before_at, taken_at=scan.taken_at,
+        gsd_m=record.gsd_m, west=west, south=south, east=east, north=north,
+        coverage=None if scan.covered is None else as_json(_multi(scan.covered)),
+        model_sha256=scan.model_sha256, findings_count=len(findings), created_at=at,
     )  # fmt: skip
+    session.add(scene)
     session.flush()
     session.add_all(findings)
+    session.flush()
+    return scene
 
 
 def _finding(scene: str, number: int, feature: Mapping[str, Any]) -> ScanFinding:

@@ -2,12 +2,11 @@
 // for a line.
 
 import { Camera } from "./camera.js";
+import { forget, keep, kept, LIST } from "./kept.js";
 import { ask, Outbox, Refused, SignIn } from "./outbox.js";
+import { lengthOf, metresBetween, route } from "./route.js";
 
-const LIST = "/api/v1/field/alerts";
-const KEPT = "jingdi-field-kept"; // read by the service worker
 const M2_PER_MU = 10000 / 15;
-const EARTH_M = 6371000;
 
 const root = document.getElementById("field");
 const [cameraBox, verdictBox] = ["camera", "verdict"].map((id) => document.getElementById(id));
@@ -38,39 +37,6 @@ const MINUTE = { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-d
 
 // --- The list, from the server or from the phone ----------------------------------------------------------
 
-function picturesOf(items) {
-  return items.flatMap((item) => [item.view.before, item.view.after, item.earlier].filter(Boolean));
-}
-
-// Pictures of what is on the list, and of nothing else, stay on the phone.
-async function keep(fresh) {
-  if (!("caches" in window)) return; // not on https
-  const cache = await caches.open(KEPT);
-  await cache.put(LIST, new Response(JSON.stringify(fresh), { headers: { "Content-Type": "application/json" } }));
-  const wanted = picturesOf(fresh.items);
-  for (const request of await cache.keys()) {
-    const { pathname, search } = new URL(request.url);
-    if (![LIST, ...wanted].includes(pathname + search)) await cache.delete(request);
-  }
-  for (const url of wanted) {
-    if (await cache.match(url)) continue;
-    try {
-      const response = await fetch(url);
-      if (response.ok) await cache.put(url, response);
-    } catch {
-      return; // the line is gone; the rest comes with the next one
-    }
-  }
-  root.dataset.kept = String(wanted.length);
-}
-
-async function kept() {
-  if (!("caches" in window)) return null;
-  const found = await (await caches.open(KEPT)).match(LIST);
-  const earlier = found ? await found.json() : null;
-  return earlier?.person === root.dataset.person || !root.dataset.person ? earlier : null;
-}
-
 function status(key, at) {
   const line = document.getElementById("line");
   line.textContent = say(key, { at: at ? clock(at, MINUTE) : "" });
@@ -82,10 +48,10 @@ async function refresh() {
     list = await (await ask(LIST)).json();
     status("online", list.at);
     document.getElementById("signed-out").hidden = true;
-    keep(list);
+    keep(list).then((count) => count !== null && (root.dataset.kept = String(count)));
   } catch (error) {
     if (error instanceof Refused) throw error;
-    list ??= await kept();
+    list ??= await kept(root.dataset.person);
     status(list ? "offline" : "never", list?.at);
     document.getElementById("signed-out").hidden = !(error instanceof SignIn);
   }
@@ -93,30 +59,6 @@ async function refresh() {
 }
 
 // --- The way ----------------------------------------------------------------------------------------------
-
-function metresBetween(a, b) {
-  const rad = Math.PI / 180;
-  const [dy, dx] = [(b.lat - a.lat) * rad, (b.lon - a.lon) * rad * Math.cos(((a.lat + b.lat) / 2) * rad)];
-  return EARTH_M * Math.hypot(dx, dy); // within a district as good as a great circle
-}
-
-// The nearest one next, from where one stands, or from the most urgent one.
-function route(items) {
-  const left = [...items];
-  const way = [];
-  let at = here ?? left[0];
-  while (left.length) {
-    left.sort((a, b) => metresBetween(at, a) - metresBetween(at, b));
-    at = left.shift();
-    way.push(at);
-  }
-  return way;
-}
-
-function lengthOf(way) {
-  const points = here ? [here, ...way] : way;
-  return points.slice(1).reduce((sum, point, i) => sum + metresBetween(points[i], point), 0);
-}
 
 function distance(metres) {
   const far = metres >= 1000;
@@ -240,7 +182,7 @@ function mark() {
 }
 
 function draw() {
-  const items = list ? route(list.items) : [];
+  const items = list ? route(list.items, here) : [];
   const cards = document.getElementById("duties");
   cards.replaceChildren(
     ...items.map((duty, i) => {
@@ -251,7 +193,7 @@ function draw() {
   );
   document.getElementById("none").hidden = !list || items.length > 0;
   document.getElementById("route").hidden = items.length < 1;
-  const text = items.length > 1 || here ? say(here ? "route.from_here" : "route.from_first", { value: distance(lengthOf(items)) }) : "";
+  const text = items.length > 1 || here ? say(here ? "route.from_here" : "route.from_first", { value: distance(lengthOf(items, here)) }) : "";
   document.getElementById("route-text").textContent = text;
   mark();
 }
@@ -428,9 +370,7 @@ if (name) {
 }
 
 // Whoever signs out here leaves nothing on the phone but what is still to be sent.
-document.querySelector(".who")?.addEventListener("submit", () => {
-  if ("caches" in window) caches.delete(KEPT);
-});
+document.querySelector(".who")?.addEventListener("submit", forget);
 
 window.addEventListener("online", refresh);
 document.addEventListener("visibilitychange", () => {

@@ -13,6 +13,7 @@ const number = (value, digits = 0) =>
   value.toLocaleString(document.documentElement.lang, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 
+if (matchMedia("(max-width: 820px)").matches) find(".key").open = false;
 district.dataset.on = "";
 const state = { chosen: find(".card-site")?.dataset.code ?? null, found: null, night: words.night, scenes: [] };
 const map = openMap(document.getElementById("map"), { zoomIn: words.zoomIn, zoomOut: words.zoomOut });
@@ -287,7 +288,6 @@ const place = fromAddress();
 if (edges) map.fitBounds([[edges[1], edges[0]], [edges[3], edges[2]]], { animate: false });
 else map.setView(DEFAULT_VIEW.slice(0, 2), DEFAULT_VIEW[2]);
 if (place) map.setView(place.slice(0, 2), place[2], { animate: false });
-if (matchMedia("(max-width: 820px)").matches) find(".key").open = false;
 const codes = find(".site-list").dataset.codes;
 state.found = codes ? JSON.parse(codes) : null;
 wire();

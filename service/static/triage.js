@@ -51,8 +51,9 @@ function ready(id) {
   return coming;
 }
 
+// The lead that a decision would be about; none while the next one is on its way.
 function current() {
-  return stage.querySelector(".lead-card");
+  return stage.hasAttribute("aria-busy") ? null : stage.querySelector(".lead-card");
 }
 
 function enliven(card) {
@@ -70,8 +71,9 @@ function frameShown() {
 function put(card) {
   blink?.stop();
   blink = null;
+  stage.removeAttribute("aria-busy");
   stage.replaceChildren(card);
-  enliven(card);
+  if (card.matches(".lead-card")) enliven(card);
   mark();
 }
 
@@ -79,23 +81,20 @@ async function show(next) {
   if (next < 0 || next >= ids.length) return;
   number = next;
   const id = ids[number];
-  const found = ready(id);
-  if (found instanceof Promise) {
-    stage.setAttribute("aria-busy", "true");
-    try {
-      const card = await found;
-      if (ids[number] === id) put(card);
-    } finally {
-      stage.removeAttribute("aria-busy");
-    }
-  } else {
-    put(found);
-  }
   root.querySelector(".position").textContent = root.dataset.position
     .replace("{number}", number + 1)
     .replace("{count}", ids.length);
   history.replaceState(null, "", `?alert=${id}`);
+  const found = ready(id);
   prepare();
+  if (!(found instanceof Promise)) {
+    put(found);
+    return;
+  }
+  stage.setAttribute("aria-busy", "true");
+  mark();
+  const card = await found.catch(() => document.getElementById("no-line").content.firstElementChild.cloneNode(true));
+  if (ids[number] === id) put(card);
 }
 
 function prepare() {
@@ -105,6 +104,7 @@ function prepare() {
 }
 
 function finish() {
+  stage.removeAttribute("aria-busy");
   stage.replaceChildren();
   document.getElementById("none").hidden = false;
   root.querySelector(".verdicts").hidden = true;

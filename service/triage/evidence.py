@@ -100,7 +100,7 @@ class Look:
     @property
     def outline(self) -> BaseGeometry:
         """Of all its findings, WGS-84."""
-        return shape(self.observation.geometry)
+        return _outline(self.observation)
 
 
 def looks(session: Session, alert: Alert, folders: Sequence[Path]) -> list[Look]:
@@ -116,12 +116,17 @@ def looks(session: Session, alert: Alert, folders: Sequence[Path]) -> list[Look]
 
 def _look(session: Session, seen: Observation, scene: SceneRow | None, folders: Sequence[Path]) -> Look:
     shown = () if scene is None else tuple(side for side in SIDES if side in layers(scene, folders))
-    outline = shape(seen.geometry)
+    outline = _outline(seen)
     west, south, east, north = outline.bounds
     near = (ScanFinding.west <= east, ScanFinding.east >= west, ScanFinding.south <= north, ScanFinding.north >= south)
     about = (ScanFinding.scene_id == seen.scene, ScanFinding.kind == seen.result)
     found = [each for each in session.scalars(select(ScanFinding).where(*about, *near)) if _same(each, outline)]
     return Look(seen, scene, shown, _error(found))
+
+
+def _outline(seen: Observation) -> BaseGeometry:
+    assert seen.geometry is not None  # only findings belong to alerts
+    return shape(seen.geometry)
 
 
 def _same(finding: ScanFinding, outline: BaseGeometry) -> bool:

@@ -1,14 +1,14 @@
 """Decided leads as a labelled set (`datasets.feedback`): what people made of findings, back into training.
 
-A confirmed lead was a structure, and so was a dismissed one that is permitted. A shadow, a vehicle, a net, the season or
-pictures that do not lie on each other were none. Other reasons do not say, and are left out; so are looks that came
+A confirmed lead was a structure, and so was a dismissed one that is permitted. A shadow, a vehicle, a net, the season
+or pictures that do not lie on each other were none. Other reasons do not say, and are left out; so are looks that came
 after the decision, which nobody has judged.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,15 +72,14 @@ def export(session: Session, folders: Sequence[Path], to: Path) -> Exported:
     return done
 
 
-def _decided(session: Session) -> Iterator[tuple[Alert, Decision]]:
+def _decided(session: Session) -> Sequence[tuple[Alert, Decision]]:
     query = (
         select(Alert, Decision)
         .join(Decision, Decision.alert_id == Alert.id)
         .where(Decision.target.in_(("confirmed", "dismissed")))
         .order_by(Decision.decided_at, Decision.id)
     )
-    for alert, decision in session.execute(query):
-        yield alert, decision
+    return [(alert, decision) for alert, decision in session.execute(query)]
 
 
 def reviewed(look: Look, decision: Decision, alert: Alert) -> ReviewedPair:

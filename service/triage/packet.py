@@ -11,7 +11,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def _json(value: Any) -> bytes:
 
 
 def _moment(value: datetime | None) -> str | None:
-    return value and value.isoformat()
+    return None if value is None else value.isoformat()
 
 
 def _facts(session: Session, alert: Alert, seen: Sequence[Look]) -> dict[str, Any]:
@@ -160,17 +160,22 @@ def _facts(session: Session, alert: Alert, seen: Sequence[Look]) -> dict[str, An
     }
 
 
-def _day(value: Any) -> str | None:
-    return value and value.isoformat()
+def _day(value: date | None) -> str | None:
+    return None if value is None else value.isoformat()
 
 
 def _outlines(alert: Alert, seen: Sequence[Look]) -> dict[str, Any]:
     """RFC 7946, WGS-84."""
-    site = {"what": "site", "code": alert.site.code}
-    features = [{"type": "Feature", "properties": site, "geometry": mapping(covers(alert.site))}]
+    site: dict[str, Any] = {"what": "site", "code": alert.site.code}
+    features: list[dict[str, Any]] = [{"type": "Feature", "properties": site, "geometry": mapping(covers(alert.site))}]
     for look in seen:
         own = look.observation
-        about = {"what": "suspected", "kind": own.result, "scene": own.scene, "observed_at": _moment(own.observed_at)}
+        about: dict[str, Any] = {
+            "what": "suspected",
+            "kind": own.result,
+            "scene": own.scene,
+            "observed_at": _moment(own.observed_at),
+        }
         about |= {"probability": own.probability, "area_m2": own.area_m2, "area_error_m2": look.area_error_m2}
         features.append({"type": "Feature", "properties": about, "geometry": own.geometry})
     return {"type": "FeatureCollection", "features": features}
@@ -198,7 +203,6 @@ def _chips(look: Look, folders: Sequence[Path]) -> dict[str, bytes]:
             content = imagery.chip(source, view.lon, view.lat, view.metres, SIZE_PX)
         except NotOnTheMap:
             continue  # the look reached beyond the imagery of this date, or it was taken away this moment
-        found[
-            f"chips/{look.observation.observed_at.astimezone(CHINA):%Y-%m-%d}-{look.observation.id[:8]}-{side}.jpg"
-        ] = content
+        day = f"{look.observation.observed_at.astimezone(CHINA):%Y-%m-%d}"
+        found[f"chips/{day}-{look.observation.id[:8]}-{side}.jpg"] = content
     return found
