@@ -17,6 +17,7 @@ from PIL import Image
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from service.database import connect
 from service.ledger.tables import Alert, Observation
 from tests.leads import SHA256, Leads, plant
 from tests.people import House, house
@@ -214,3 +215,14 @@ def test_a_lead_without_any_look_is_shown_all_the_same(place: House, leads: Lead
     page = place.browser("wang", "reviewer").get("/triage").text
     assert "这条线索没有观测记录" in page
     assert "100%" in page
+
+
+def test_without_accounts_whoever_decides_is_asked_for_a_name(service: Any) -> None:
+    engine = connect(service.settings.resolved_database_url)
+    alert = plant(engine, service.settings.data_dir).alerts[0]
+    engine.dispose()
+    assert 'id="name"' in service.client.get("/triage").text
+    refused = verdict(service.client, alert, "real", "structure")
+    assert (refused.status_code, refused.json()["code"]) == (403, "person_required")
+    made = verdict(service.client, alert, "real", "structure", actor={"name": "王经办"})
+    assert made.json()["alert"]["state"] == "corroborated"
