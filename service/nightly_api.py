@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from inference.findings import Kind
+from service.language import negotiate
 from service.ledger.audit import Actor
 from service.ledger_api import Limit, Offset, SessionDep
 from service.nightly.schedules import Schedules
@@ -106,6 +107,8 @@ def remove_schedule(key: KeyPath, schedules: SchedulesDep, actor: ActorDep) -> N
 )
 def list_nights(
     session: SessionDep,
+    parts: ServicesDep,
+    request: Request,
     schedule: Annotated[str | None, Query(max_length=64, description="Only of the schedule with this id.")] = None,
     state: Annotated[NightState | None, Query(description="Only in this state.")] = None,
     limit: Limit = 100,
@@ -117,7 +120,8 @@ def list_nights(
         query = query if value is None else query.where(column == value)
     total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
     page = query.options(joinedload(Night.schedule)).order_by(Night.due_at.desc(), Night.id).limit(limit).offset(offset)
-    items = [NightOut.of(row) for row in session.scalars(page)]
+    language = negotiate(request.headers.get("accept-language"), parts.settings.languages)
+    items = [NightOut.of(row, language) for row in session.scalars(page)]
     return NightPage(items=items, total=total, limit=limit, offset=offset)
 
 

@@ -20,7 +20,7 @@ from service.ledger_api import SessionDep
 from service.ogc import COLLECTIONS, DEFAULT_ITEMS, MAX_ITEMS, Asked, Collection
 from service.openapi import problems
 from service.scenes.errors import NotOnTheMap, QueryUnusable
-from service.services import ServicesDep
+from service.services import ServicesDep, base_url
 
 GEOJSON, JSON = "application/geo+json", "application/json"
 OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
@@ -59,7 +59,7 @@ class Addresses:
     """Dependency: makes links, from the address under which the service is known."""
 
     def __init__(self, request: Request, parts: ServicesDep) -> None:
-        self._base = (parts.settings.public_url or str(request.base_url)).rstrip("/")
+        self._base = base_url(request, parts.settings)
         self.language = negotiate(request.headers.get("accept-language"), parts.settings.languages)
 
     def link(self, rel: str, *path: str, media: str = JSON, root: str = "ogc", query: str = "") -> dict[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,7 +19,7 @@ from service.scenes.errors import NotOnTheMap
 from service.scenes.imagery import Layer, Source
 from service.scenes.schemas import Box, SceneOut, ScenePage, TileJson
 from service.scenes.tables import ScanFinding, SceneRow
-from service.services import ServicesDep
+from service.services import ServicesDep, base_url
 
 router = APIRouter(prefix="/api/v1/scenes", tags=["scenes"])
 
@@ -155,11 +156,11 @@ def feature(finding: ScanFinding, scene: SceneRow) -> dict[str, Any]:
     summary="How to get the tiles of a layer",
     responses=problems(s404=NO_LAYER, s422="There is no such layer."),
 )
-def read_tilejson(row: SceneDep, layer: LayerPath, given: SourceDep, request: Request) -> TileJson:
+def read_tilejson(row: SceneDep, layer: LayerPath, given: SourceDep, parts: ServicesDep, request: Request) -> TileJson:
     """TileJSON, as web maps and QGIS take it."""
     lowest, highest = imagery.zooms(given)
-    address = str(request.url_for("read_tile", id=row.id, layer=layer, z=0, x=0, y=0))
-    template = address.removesuffix("0/0/0.png") + "{z}/{x}/{y}.png?v=" + given.version
+    folder = f"{base_url(request, parts.settings)}{router.prefix}/{quote(row.id)}/{layer}/tiles"
+    template = f"{folder}/{{z}}/{{x}}/{{y}}.png?v={given.version}"
     middle = ((row.west + row.east) / 2, (row.south + row.north) / 2, max(lowest, highest - 3))
     bounds = (row.west, row.south, row.east, row.north)
     return TileJson(name=row.name, tiles=[template], minzoom=lowest, maxzoom=highest, bounds=bounds, center=middle)

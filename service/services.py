@@ -33,6 +33,11 @@ class Services:
     reports: Reports
 
 
+def base_url(request: Request, settings: Settings) -> str:
+    """Address under which the service is known, without a slash at its end: the one set, or the one asked."""
+    return (settings.public_url or str(request.base_url)).rstrip("/")
+
+
 def services(request: Request) -> Services:
     """Dependency: the parts of the application that got the request."""
     found: Services = request.app.state.services

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +23,14 @@ def loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def trusted(address: str) -> bool:
+    """Whether nobody can listen in or answer in its place: https, or this machine itself."""
+    parts = urlsplit(address)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and loopback(parts.hostname or ""))
+    )
 
 
 class Settings(BaseSettings):
@@ -51,6 +61,10 @@ class Settings(BaseSettings):
         smtp_url: server for e-mail: `smtps://`, `smtp://` (STARTTLS) or `smtp+plain://user:password@host:port`.
         mail_from: sender of e-mail.
         receiver_networks: private networks that webhooks and robots may be in, e.g. `["10.20.0.0/16"]`.
+        oidc_issuer, oidc_client_id, oidc_client_secret: OpenID provider that people may sign in with as well, and
+            this service there (needs the `oidc` extra; callback `<public_url>/login/oidc/callback`).
+        oidc_name_claim: what the provider calls the name of an account.
+        oidc_create: make accounts, without roles, for people of the provider who have none.
     """
 
     model_config = SettingsConfigDict(env_prefix="JINGDI_", frozen=True)
@@ -78,6 +92,12 @@ class Settings(BaseSettings):
     mail_from: str = "jingdi@localhost"
     receiver_networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_name_claim: str = "preferred_username"
+    oidc_create: bool = False
+
     @model_validator(mode="after")
     def _closed_without_accounts(self) -> Self:
         if self.accounts == "off" and not loopback(self.host):
@@ -86,6 +106,19 @@ class Settings(BaseSettings):
                 "请去掉 JINGDI_ACCOUNTS=off，或改为 127.0.0.1。 "
                 f"Without accounts the service may listen on this machine only, but {self.host} can be reached from "
                 "elsewhere: leave out JINGDI_ACCOUNTS=off, or listen on 127.0.0.1."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_provider(self) -> Self:
+        if self.oidc_issuer is None:
+            return self
+        if not self.oidc_client_id or not trusted(self.oidc_issuer) or find_spec("authlib") is None:
+            raise ValueError(
+                "统一身份登录未配置完整：需要 https 的 JINGDI_OIDC_ISSUER、JINGDI_OIDC_CLIENT_ID，"
+                "并安装 pip install 'jingdi[oidc]'。 "
+                "Signing in with an OpenID provider is not set up completely: it needs JINGDI_OIDC_ISSUER with https, "
+                "JINGDI_OIDC_CLIENT_ID, and pip install 'jingdi[oidc]'."
             )
         return self
 

@@ -42,9 +42,9 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def picture(path: Path, *blocks: Block, taken: str | None = None, unseen: float = 0.0, seed: int = 1) -> Path:
+def picture(path: Path, *blocks: Block, taken: str | None = None, unseen: float = 0.0, **size: int) -> Path:
     """A GeoTIFF of the place with magenta blocks; `unseen` is the share of it on the right that was not seen."""
-    pixels = lit(dated(*blocks, seed=seed))
+    pixels = lit(dated(*blocks, **size))
     alpha = np.full((*pixels.shape[:2], 1), 255, np.uint8)
     alpha[:, round(pixels.shape[1] * (1 - unseen)) :] = 0
     tags = {} if taken is None else {"TIFFTAG_DATETIME": f"{at(taken):%Y:%m:%d %H:%M:%S}"}

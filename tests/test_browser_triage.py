@@ -155,7 +155,7 @@ def test_a_rejection_names_its_reason_and_waits_for_another_person(town: Town) -
 
     other = town.visit("li", "/triage")
     expect(other.locator(".proposal")).to_contain_text("wang")
-    expect(other.locator(".proposal")).to_contain_text("其他: 看不清")
+    expect(other.locator(".proposal")).to_contain_text("其他：看不清")
     assert shown(other) == "L1"
     other.keyboard.press("r")
     other.keyboard.press("1")

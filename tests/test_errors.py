@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from inference.reasons import InputError, Reason
 from service import errors
-from service.language import negotiate
+from service.language import negotiate, say
 
 
 def subclasses(kind: type) -> set[type]:
@@ -19,13 +21,27 @@ def test_every_error_of_the_service_has_a_status() -> None:
     assert subclasses(errors.ServiceError) <= set(errors.STATUS)
 
 
+def raised() -> list[tuple[str, frozenset[str]]]:
+    """Every code that the service can answer with, with the figures it gives along: from what is written there."""
+    kinds = {kind.__name__: kind for kind in subclasses(errors.ServiceError)}
+    found = {
+        (kind.code, frozenset[str]())
+        for kind in kinds.values()
+        if "code" in vars(kind) and not vars(kind).get("__init__")
+    }
+    for path in Path(errors.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and name in kinds and node.args and isinstance(node.args[0], ast.Constant):
+                found.add((str(node.args[0].value), frozenset(k.arg for k in node.keywords if k.arg)))
+    return sorted(found, key=lambda each: (each[0], sorted(each[1])))
+
+
 @pytest.mark.parametrize("language", ["zh", "en"])
-@pytest.mark.parametrize("kind", sorted(subclasses(errors.ServiceError), key=lambda kind: kind.__name__))
-def test_every_error_of_the_service_has_its_sentences(kind: type[Exception], language: str) -> None:
-    problem = errors.describe(kind(), language, 2**20)
-    assert problem.title
-    assert problem.detail
-    assert problem.remedy
+@pytest.mark.parametrize(("code", "figures"), raised(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_error_of_the_service_has_its_sentences(code: str, figures: frozenset[str], language: str) -> None:
+    for part in ("title", "detail", "remedy"):
+        assert say(language, f"problem.{code}.{part}", **dict.fromkeys(figures, "7"))
 
 
 def test_an_input_error_says_which_picture_what_is_wrong_and_what_to_do() -> None:

@@ -113,11 +113,11 @@ def test_a_dismissal_waits_on_the_list_of_another_reviewer_first_of_all(place: H
     assert answer.json()["outcome"] == "proposed"
     assert last not in listed(wang)
     assert "您提出的驳回还有 1 条在等另一人复核" in wang.get("/triage").text
-    assert "您已提议驳回：阴影: 楼影" in wang.get(f"/triage/{last}").text
+    assert "您已提议驳回：阴影：楼影" in wang.get(f"/triage/{last}").text
     assert listed(li)[0] == last
     page = li.get("/triage").text
     assert "待您复核" in page
-    assert "阴影: 楼影" in page
+    assert "阴影：楼影" in page
     assert verdict(wang, last, "not_real", "shadow").json()["code"] == "proposal_pending"
     assert verdict(li, last, "not_real", "vehicle").json()["alert"]["state"] == "dismissed"
     assert last not in listed(li)

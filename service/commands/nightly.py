@@ -175,7 +175,7 @@ def _carry_out(nightly: Nightly, night_id: str, as_json: bool, language: str) ->
         nightly.conclude(night_id, _reporting(status, name, language))
     night = nightly.read(night_id)
     if as_json:
-        print(NightOut.of(night).model_dump_json())
+        print(NightOut.of(night, language).model_dump_json())
     else:
         _print(night, name, language)
     if night.state == "failed" or any(reason["code"] == "windows_set_aside" for reason in night.reasons):

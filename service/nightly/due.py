@@ -68,7 +68,7 @@ def keep_watch(queue: Queue, stop: Event) -> None:
 
 def begin(session: Session, schedule: Schedule, now: datetime) -> Night:
     """A night out of turn, for now."""
-    night = Night(**_night(schedule, now.replace(microsecond=0), now))
+    night = Night(**_night(schedule, now, now))
     session.add(night)
     session.flush()
     return night

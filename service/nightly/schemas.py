@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from inference.findings import Kind
 from service.nightly.schedules import BEIJING, Plan
 from service.nightly.tables import Night, NightState, Policy, Schedule, Track
+from service.nightly.texts import sentence
 from service.nightly.times import upcoming
 from service.schemas import ReasonOut, Share
 
@@ -145,12 +146,13 @@ class NightOut(BaseModel):
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, row: Night) -> NightOut:
-        """From a row of the database."""
-        own = ("schedule", "before", "after")
+    def of(cls, row: Night, language: str) -> NightOut:
+        """From a row of the database, with its reasons in the reader's language."""
+        own = ("schedule", "before", "after", "reasons")
         names = {name: getattr(row, name) for name in cls.model_fields if name not in own}
         before, after = ((imagery or {}).get("name") for imagery in (row.before, row.after))
-        return cls(**names, schedule=row.schedule.name, before=before, after=after)
+        reasons = [ReasonOut(**each, text=sentence(each, language)) for each in row.reasons]
+        return cls(**names, schedule=row.schedule.name, before=before, after=after, reasons=reasons)
 
 
 class TrackOut(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -10,7 +11,8 @@ from fastapi.responses import RedirectResponse, Response
 
 from service.errors import CrossSite, NotAllowed, ServiceError, SignInRequired, TooManyAttempts, describe
 from service.pages.rendering import page_language, render
-from service.people.gate import LOGIN, drop_session, keep_session
+from service.people.gate import LOGIN, cookie_name, drop_session, keep_session, secure
+from service.people.oidc import ATTEMPT_FOR, Oidc, OidcRefused
 from service.people.passwords import MAX_LENGTH, MIN_LENGTH
 from service.people_api import AccountsDep, Asking, SessionsDep, address
 from service.services import Services, ServicesDep
@@ -33,7 +35,8 @@ def login(request: Request, parts: ServicesDep, next: NextQuery = "/") -> Respon
     """Name and password."""
     if request.state.signed_in:
         return RedirectResponse(local(next), 303)
-    return render(request, "login.html", parts.settings, next=local(next), problem=None, name="")
+    oidc = parts.settings.oidc_issuer is not None
+    return render(request, "login.html", parts.settings, next=local(next), problem=None, name="", oidc=oidc)
 
 
 @router.post("/login")
@@ -58,6 +61,37 @@ def sign_in(
         sessions.close(request.state.signed_in.session)
     response = RedirectResponse(local(next), 303)
     keep_session(response, request, parts.settings, sessions.open(account, restricted=restricted))
+    return response
+
+
+@router.get("/login/oidc")
+def oidc_begin(request: Request, parts: ServicesDep, next: NextQuery = "/") -> Response:
+    """Off to the OpenID provider."""
+    oidc, name = Oidc(parts.pairs.engine, parts.settings), _oidc_cookie(request, parts)
+    browser = request.cookies.get(name) or secrets.token_urlsafe(32)
+    try:
+        response = RedirectResponse(oidc.begin(browser, _oidc_callback(request, parts), local(next)), 303)
+    except OidcRefused as error:
+        return _again(request, parts, error, "login.html", next=local(next), name="")
+    response.set_cookie(
+        name, browser, max_age=int(ATTEMPT_FOR.total_seconds()), path="/", httponly=True, samesite="lax",
+        secure=secure(request, parts.settings),
+    )  # fmt: skip
+    return response
+
+
+@router.get("/login/oidc/callback")
+def oidc_callback(request: Request, parts: ServicesDep, sessions: SessionsDep) -> Response:
+    """Back from there: a new session, whatever the browser had before."""
+    oidc, browser = Oidc(parts.pairs.engine, parts.settings), request.cookies.get(_oidc_cookie(request, parts), "")
+    try:
+        account, next = oidc.finish(browser, _oidc_callback(request, parts), request.query_params)
+    except OidcRefused as error:
+        return _again(request, parts, error, "login.html", next="/", name="")
+    if request.state.signed_in and request.state.signed_in.session:
+        sessions.close(request.state.signed_in.session)
+    response = RedirectResponse(local(next), 303)
+    keep_session(response, request, parts.settings, sessions.open(account))
     return response
 
 
@@ -114,6 +148,15 @@ def set_password(
     return response
 
 
+def _oidc_cookie(request: Request, parts: Services) -> str:
+    return f"{cookie_name(request, parts.settings)}_oidc"
+
+
+def _oidc_callback(request: Request, parts: Services) -> str:
+    """The address that is registered with the provider."""
+    return f"{(parts.settings.public_url or str(request.base_url)).rstrip('/')}/login/oidc/callback"
+
+
 def _password(request: Request, parts: Services, *, restricted: bool) -> Response:
     name = request.state.signed_in.name
     return render(
@@ -124,6 +167,7 @@ def _password(request: Request, parts: Services, *, restricted: bool) -> Respons
 def _again(request: Request, parts: Services, error: ServiceError, template: str, **context: object) -> Response:
     """The form once more, with what was wrong."""
     problem = describe(error, page_language(request, parts.settings.languages), parts.settings.max_bytes)
-    response = render(request, template, parts.settings, status_code=problem.status, problem=problem, **context)
+    context |= {"oidc": parts.settings.oidc_issuer is not None, "problem": problem}
+    response = render(request, template, parts.settings, status_code=problem.status, **context)
     response.headers.update(getattr(error, "headers", {}))
     return response

@@ -178,7 +178,7 @@ def told(reason: str, language: str) -> str:
     if code is None:
         return words
     name = say(language, f"triage.code.{code}")
-    return f"{name}: {words}" if words else name
+    return say(language, "triage.reason", code=name, words=words) if words else name
 
 
 def _facts(alert: Alert, language: str) -> list[tuple[str, str]]:

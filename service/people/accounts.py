@@ -20,7 +20,8 @@ from service.people.throttle import Throttle
 
 FIRST = "admin"
 ONE_TIME_FOR = timedelta(days=3)
-_NAME = re.compile(r"\w[\w.@-]{1,63}")
+NAME = re.compile(r"\w[\w.@-]{1,63}")
+"""What an account can be called."""
 
 
 def utc_now() -> datetime:
@@ -62,7 +63,7 @@ class Accounts:
             AccountConflict: somebody is called so already, or was once.
         """
         key = account_key(name)
-        if not _NAME.fullmatch(key) or account_key(key) != key or not Actor(key).person or key == OPERATOR.name:
+        if not NAME.fullmatch(key) or account_key(key) != key or not Actor(key).person or key == OPERATOR.name:
             raise errors.AccountUnusable("account_name")
         password, now = passwords.one_time_password(), self.now()
         account = Account(

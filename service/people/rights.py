@@ -57,7 +57,8 @@ RIGHTS: Mapping[Action, frozenset[Role]] = {
 OPEN = "open"
 Door = Action | Literal["open"]
 _BEHIND: Mapping[Door, tuple[str, ...]] = {
-    "open": ("readHealth", "readReadiness", "unsubscribeByLink", "login", "sign_in", "follow_link", "public_ledger",
+    "open": ("readHealth", "readReadiness", "unsubscribeByLink", "login", "sign_in", "follow_link", "oidc_begin",
+        "oidc_callback", "public_ledger",
         "public_ledger_csv", "public_accuracy", "public_report", "public_report_send", "public_report_received",
         "public_report_status", "public_report_follow"),
     "read": (

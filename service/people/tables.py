@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, ForeignKey, String
+from sqlalchemy import JSON, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base, UtcDateTime
@@ -84,3 +84,25 @@ class Attempts(Base):
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     failures: Mapped[int]
     last_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class OidcIdentity(Base):
+    """Who an account is at an OpenID provider. Nothing else that the provider says of a person is kept."""
+
+    __tablename__ = "oidc_identity"
+    __table_args__ = (UniqueConstraint("account", name="uq_oidc_identity_account"),)
+
+    issuer: Mapped[str] = mapped_column(String(255), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(255), primary_key=True)
+    account: Mapped[str] = mapped_column(String(64), ForeignKey("account.name", name="fk_oidc_identity_account"))
+
+
+class OidcAttempt(Base):
+    """A browser was sent to the provider and has not come back. `state` and `browser` are digests."""
+
+    __tablename__ = "oidc_attempt"
+
+    state: Mapped[str] = mapped_column(String(64), primary_key=True)
+    browser: Mapped[str] = mapped_column(String(64))
+    next: Mapped[str] = mapped_column(String(2000))
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

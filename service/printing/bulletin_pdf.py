@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import chain
 
-from reportlab.platypus import CondPageBreak, Flowable, Spacer
+from reportlab.platypus import Flowable, Spacer
 
 from service.language import say, word
 from service.ledger.check import STALE_DAYS
@@ -14,7 +14,7 @@ from service.pages.sites import figure
 from service.pages.view import moment, percent
 from service.printing import paper
 from service.printing.bulletin import Bulletin, Closed, Line, Period
-from service.printing.pictures import Album, Picture
+from service.printing.pictures import Album, Picture, Sides
 
 COLUMNS = (
     "courtyards", "sites", "land", "building", "greened", "closed_in_period", "open", "watched", "rebounds",
@@ -85,6 +85,12 @@ def dated(picture: Picture, language: str) -> str:
     return say(language, "bulletin.picture", side=word(language, picture.side), date=taken)
 
 
+def side_by_side(pair: Sides, words: str, language: str) -> Flowable:
+    """Both dates of a pair, with the words above and the dates below."""
+    pictures = [(each.printed(), dated(each, language)) for each in (pair.before, pair.after)]
+    return paper.side_by_side(words, pictures, say(language, "bulletin.gone"))
+
+
 def bulletin_pdf(
     found: Bulletin, albums: Sequence[tuple[Closed, Album]], unshown: Mapping[str, int], language: str, now: datetime
 ) -> bytes:
@@ -99,25 +105,18 @@ def bulletin_pdf(
         lines = (spell_period(found.period, language), say(language, "bulletin.made", moment=moment(now, language)))
         yield from paper.masthead(say(language, "bulletin.heading"), lines)
         yield from (paper.text(sentence) for sentence in sentences(found, language))
-        yield paper.heading(say(language, "bulletin.by_system"))
+        yield from paper.heading(say(language, "bulletin.by_system"))
         head = [word(language, "system"), *(say(language, f"bulletin.column.{name}") for name in COLUMNS)]
         rows = [cells(line, language) for line in (*found.lines, found.total)]
         yield paper.table(head, rows, (30, 15.5, 9.5, 13.5, 13.5, 13, 14, 12, 12.5, 15.5, 14), total=True)
         yield Spacer(0, 4)
         yield paper.text(say(language, "bulletin.note", days=STALE_DAYS), paper.NOTE)
-        yield paper.heading(say(language, "bulletin.progress"))
+        yield from paper.heading(say(language, "bulletin.progress"), paper.CHART)
         yield paper.Chart(found.progress, found.total.sites, say(language, "bulletin.chart"))
-        if albums:
-            yield CondPageBreak(paper.PICTURES)  # a heading stays with the first pictures
-        yield paper.heading(say(language, "bulletin.pictures"))
+        yield from paper.heading(say(language, "bulletin.pictures"), paper.PICTURES if albums else 0)
         for site, album in albums:
             for pair in album.pairs[:1]:
-                printed = [
-                    (content, dated(each, language))
-                    for each in (pair.before, pair.after)
-                    if (content := each.printed())
-                ]
-                yield paper.side_by_side(caption(site, language), printed)
+                yield side_by_side(pair, caption(site, language), language)
         yield from (
             paper.text(say(language, f"bulletin.unshown.{why}", count=f"{count:,}"), paper.NOTE)
             for why, count in unshown.items()

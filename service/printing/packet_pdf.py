@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from reportlab.platypus import CondPageBreak, Flowable, Paragraph, Spacer
+from reportlab.platypus import Flowable, Paragraph, Spacer
 
 from service.language import say, word
 from service.pages.sites import area, seen
 from service.pages.timeline import Event
 from service.pages.view import moment
 from service.printing import paper
-from service.printing.bulletin_pdf import dated
+from service.printing.bulletin_pdf import side_by_side
 from service.printing.packet import Packet
 
 
@@ -29,22 +29,19 @@ def packet_pdf(found: Packet, language: str, now: datetime) -> bytes:
         yield paper.text(say(language, "packet.not_observed"))
         if found.undecided:
             yield paper.text(say(language, "packet.undecided", count=found.undecided))
-        if found.album.pairs:
-            yield CondPageBreak(paper.PICTURES)
-        yield paper.heading(say(language, "packet.pictures"))
+        yield from paper.heading(say(language, "packet.pictures"), paper.PICTURES if found.album.pairs else 0)
         for pair in found.album.pairs:
-            printed = [(file, dated(each, language)) for each in (pair.before, pair.after) if (file := each.printed())]
-            yield paper.side_by_side(say(language, f"packet.{pair.kind}", ref=pair.ref), printed)
+            yield side_by_side(pair, say(language, f"packet.{pair.kind}", ref=pair.ref), language)
         if not found.album.pairs:
             yield paper.text(say(language, "packet.no_pictures"), paper.NOTE)
         if found.album.unchecked:
             yield paper.text(say(language, "packet.unchecked", count=found.album.unchecked), paper.NOTE)
-        yield paper.heading(say(language, "packet.events"))
+        yield from paper.heading(say(language, "packet.events"))
         if found.events:
             yield from paper.labelled([_event(event, language) for event in found.events])
         else:
             yield paper.text(say(language, "packet.no_events"), paper.NOTE)
-        yield paper.heading(say(language, "packet.checks"))
+        yield from paper.heading(say(language, "packet.checks"))
         yield from paper.facts(_checks(found, language))
 
     title = say(language, "packet.title", code=site.code)

@@ -16,6 +16,7 @@ from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import (
     BaseDocTemplate,
+    CondPageBreak,
     Flowable,
     Frame,
     HRFlowable,
@@ -35,8 +36,8 @@ INK, MUTED, RULE, GREEN, PALE = (HexColor(code) for code in ("#1a211d", "#59625c
 SIDE, TOP, BOTTOM = 22 * mm, 22 * mm, 24 * mm
 WIDTH = A4[0] - 2 * SIDE
 LABELS = 36 * mm
-PICTURES = 95 * mm
-"""Room that a heading and two pictures take."""
+CHART, PICTURES = 75 * mm, 95 * mm
+"""Room that a heading takes with the chart, and with two pictures."""
 _OWN_FONT: Any = ("FONTNAME", (0, 0), (-1, -1), SANS)
 """Otherwise each table would name a font that is not embedded."""
 _printing = Lock()
@@ -50,7 +51,7 @@ def _style(name: str, size: float, leading: float, **more: Any) -> ParagraphStyl
 
 TITLE = _style("title", 23, 32, fontName=SERIF, alignment=TA_CENTER)
 SUBTITLE = _style("subtitle", 10, 16, textColor=MUTED, alignment=TA_CENTER)
-HEADING = _style("heading", 13, 20, fontName=SERIF, textColor=GREEN, spaceBefore=15, spaceAfter=5, keepWithNext=1)
+HEADING = _style("heading", 13, 20, fontName=SERIF, textColor=GREEN, spaceBefore=15, spaceAfter=5)
 BODY = _style("body", 10.5, 18, spaceAfter=3)
 NOTE = _style("note", 8.5, 13.5, textColor=MUTED)
 CELL = _style("cell", 9, 13)
@@ -67,9 +68,9 @@ def text(words: object, style: ParagraphStyle = BODY) -> Paragraph:
     return Paragraph(markup(words, style.fontName), style)
 
 
-def heading(words: str) -> Paragraph:
-    """Of a section; never the last line of a page."""
-    return text(words, HEADING)
+def heading(words: str, room: float = 45 * mm) -> list[Flowable]:
+    """Of a section; on the next page if there is less than this room for it and what follows."""
+    return [CondPageBreak(room), text(words, HEADING)]
 
 
 def masthead(title: str, lines: Sequence[str]) -> list[Flowable]:
@@ -143,11 +144,11 @@ def labelled(rows: Sequence[tuple[Paragraph, Sequence[Flowable]]]) -> list[Flowa
     ]
 
 
-def side_by_side(caption: str, pictures: Sequence[tuple[bytes, str]]) -> Flowable:
-    """Two pictures with what they are below them, never torn from their caption."""
+def side_by_side(caption: str, pictures: Sequence[tuple[bytes | None, str]], gone: str) -> Flowable:
+    """Two pictures with what they are below them, never torn from their caption; `gone` in place of one that is."""
     gap = 5 * mm
     width, height = (WIDTH - gap) / 2, 62 * mm
-    images = [_fitted(content, width, height) for content, _ in pictures]
+    images = [_fitted(content, width, height) if content else text(gone, NOTE) for content, _ in pictures]
     labels = [text(label, NOTE) for _, label in pictures]
     lines = [
         ("LEFTPADDING", (0, 0), (-1, -1), 0),

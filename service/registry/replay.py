@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from inference.compare import WEIGHTS, Asked, compare
@@ -162,15 +162,10 @@ class Replays:
 
     def _newest_pairs(self, kind: PictureKind, limit: int) -> Sequence[PairRow]:
         """Of this kind, whether that was said or found out."""
-        query = select(PairRow).where(PairRow.status == "done").order_by(PairRow.created_at.desc(), PairRow.id)
-        rows: list[PairRow] = []
+        found = func.coalesce(PairRow.report["kind"].as_string(), "overhead")
+        query = select(PairRow).where(PairRow.status == "done", PairRow.report.is_not(None), found == kind)
         with Session(self._pairs.engine) as session:
-            for row in session.scalars(query.execution_options(yield_per=100)):
-                if len(rows) == limit:
-                    break
-                if row.report and row.report.get("kind", "overhead") == kind:
-                    rows.append(row)
-        return rows
+            return session.scalars(query.order_by(PairRow.created_at.desc(), PairRow.id).limit(limit)).all()
 
     def _with(self, kind: PictureKind, version: ModelVersion) -> Callable[[PictureKind], Model]:
         return lambda asked: self._registry.model(version) if asked == kind else self._registry.models(asked)

@@ -220,6 +220,7 @@ function openCamera(duty) {
   camera.ghost.hidden = !duty.earlier;
   if (duty.earlier) camera.ghost.src = duty.earlier;
   else camera.ghost.removeAttribute("src");
+  camera.opacity.closest(".aid").hidden = !duty.earlier;
   cameraBox.querySelector("[data-with-ghost]").hidden = !duty.earlier;
   cameraBox.querySelector("[data-without-ghost]").hidden = Boolean(duty.earlier);
   cameraBox.showModal();

@@ -136,7 +136,8 @@ export class Outbox extends EventTarget {
     });
     if (!this.items.some((item) => item.id === whole.id)) this.items.push(whole); // unless it was read already
     this.changed();
-    setTimeout(() => this.flush(), holdMs + 20);
+    if (holdMs) this.schedule();
+    else this.flush();
     return whole;
   }
 
@@ -190,7 +191,16 @@ export class Outbox extends EventTarget {
         break;
       }
     }
+    this.schedule();
     this.changed();
+  }
+
+  // What is held is sent when its time comes, whichever page has put it there.
+  schedule() {
+    clearTimeout(this.next);
+    const held = this.items.filter((item) => item.state === "waiting" && item.due > Date.now());
+    if (!held.length) return;
+    this.next = setTimeout(() => this.flush(), Math.min(...held.map((item) => item.due)) - Date.now() + 20);
   }
 
   async send(item) {

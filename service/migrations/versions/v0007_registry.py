@@ -1,4 +1,4 @@
-"""Versions of weights, and which took the place of which."""
+"""Versions of weights, and which took the place of which; accounts at an OpenID provider."""
 
 from __future__ import annotations
 
@@ -50,9 +50,27 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["previous"], ["model_version.id"], name="fk_model_promotion_previous"),
     )
     op.create_index(op.f("ix_model_promotion_domain"), "model_promotion", ["domain"])
+    op.create_table(
+        "oidc_identity",
+        *(sa.Column(name, sa.String(255), nullable=False) for name in ("issuer", "subject")),
+        sa.Column("account", sa.String(64), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "subject", name=op.f("pk_oidc_identity")),
+        sa.UniqueConstraint("account", name="uq_oidc_identity_account"),
+        sa.ForeignKeyConstraint(["account"], ["account.name"], name="fk_oidc_identity_account"),
+    )
+    op.create_table(
+        "oidc_attempt",
+        *(sa.Column(name, sa.String(64), nullable=False) for name in ("state", "browser")),
+        sa.Column("next", sa.String(2000), nullable=False),
+        sa.Column("expires_at", _MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("state", name=op.f("pk_oidc_attempt")),
+    )
+    op.create_index(op.f("ix_oidc_attempt_expires_at"), "oidc_attempt", ["expires_at"])
 
 
 def downgrade() -> None:
     """Back to the weights that come with Jingdi alone."""
+    op.drop_table("oidc_attempt")
+    op.drop_table("oidc_identity")
     op.drop_table("model_promotion")
     op.drop_table("model_version")
