@@ -108,7 +108,7 @@ def bulletin_pdf(
         yield from paper.heading(say(language, "bulletin.by_system"))
         head = [word(language, "system"), *(say(language, f"bulletin.column.{name}") for name in COLUMNS)]
         rows = [cells(line, language) for line in (*found.lines, found.total)]
-        yield paper.table(head, rows, (30, 15.5, 9.5, 13.5, 13.5, 13, 14, 12, 12.5, 15.5, 14), total=True)
+        yield paper.table(head, rows, (30, 17, 9.5, 13.5, 13.5, 13, 14, 12, 12.5, 15.5, 14), total=True)
         yield Spacer(0, 4)
         yield paper.text(say(language, "bulletin.note", days=STALE_DAYS), paper.NOTE)
         yield from paper.heading(say(language, "bulletin.progress"), paper.CHART)
