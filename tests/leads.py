@@ -40,7 +40,7 @@ def district(seed: int = 4) -> District:
 
 @dataclass(frozen=True)
 class Leads:
-    """What was planted: ids of alerts, the most urgent first, and outlines of what is suspected, by code of the site."""
+    """What was planted: ids of alerts, the most urgent first; outlines of what is suspected, by code of the site."""
 
     alerts: list[str]
     outlines: dict[str, BaseGeometry]

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -21,13 +21,15 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image
+from pyproj import CRS as ProjCRS
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
+from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds
 from rio_tiler.errors import RioTilerError
 from rio_tiler.models import ImageData
 from rio_tiler.mosaic import mosaic_reader
-from rio_tiler.reader import part
+from rio_tiler.reader import read as read_warped
 
 from datasets.scene import GDAL_OPTIONS, SceneError, open_source
 from datasets.scene_light import Radiometry
@@ -135,7 +137,7 @@ def zooms(given: Source) -> tuple[int, int]:
     highest, lowest = 0, MAX_ZOOM
     with ExitStack() as stack:
         for dataset in _opened(stack, given):
-            west, south, east, north = transform_bounds(dataset.crs, MERCATOR.rasterio_crs, *dataset.bounds)
+            west, south, east, north = transform_bounds(_quick(dataset.crs), MERCATOR.rasterio_crs, *dataset.bounds)
             pixel = math.sqrt((east - west) * (north - south) / (dataset.width * dataset.height))
             highest = max(highest, MERCATOR.zoom_for_res(pixel, zoom_level_strategy="upper"))
             coarsest = pixel * _thinned(dataset) * math.sqrt(MAX_READ_PX) / TILE_PX
@@ -188,9 +190,10 @@ def _read(given: Source, bounds: Bounds, crs: CRS, size: int, too_coarse: str) -
         if _pixels(dataset, bounds, crs) > MAX_READ_PX:
             raise NotOnTheMap(too_coarse)
         method: Literal["nearest", "bilinear"] = "nearest" if given.range is None else "bilinear"
-        return part(
-            dataset, bounds, height=size, width=size, dst_crs=crs, bounds_crs=crs, indexes=given.bands,
-            reproject_method=method, resampling_method=method,
+        target = {"transform": from_bounds(*bounds, size, size), "width": size, "height": size}
+        return read_warped(
+            dataset, dst_crs=crs, indexes=given.bands, reproject_method=method,
+            vrt_options={"src_crs": _quick(dataset.crs), **target},
         )  # fmt: skip
 
     with ExitStack() as stack:
@@ -202,6 +205,18 @@ def _read(given: Source, bounds: Bounds, crs: CRS, size: int, too_coarse: str) -
     return image
 
 
+@lru_cache(maxsize=64)
+def _quick(crs: CRS) -> CRS:
+    """A system on CGCS2000 as the same one on WGS-84, which is the same to a millimetre; any other as it is.
+
+    PROJ looks through all ways between the two datums each time a file is opened, which takes longer than a tile.
+    """
+    base = ProjCRS.from_user_input(crs).geodetic_crs
+    if base is None or base.to_epsg() != 4490:
+        return crs
+    return CRS.from_dict({key: value for key, value in crs.to_dict().items() if key != "ellps"} | {"datum": "WGS84"})
+
+
 def _thinned(dataset: DatasetReader) -> int:
     """By how much the smallest overview is smaller than the picture."""
     return max(dataset.overviews(1), default=1)
@@ -209,7 +224,7 @@ def _thinned(dataset: DatasetReader) -> int:
 
 def _pixels(dataset: DatasetReader, bounds: Bounds, crs: CRS) -> float:
     """How many pixels of the best overview it takes to read a square of `bounds`, at worst."""
-    west, south, east, north = transform_bounds(crs, dataset.crs, *bounds)
+    west, south, east, north = transform_bounds(crs, _quick(dataset.crs), *bounds)
     width, height = dataset.res
     across = max(0.0, min(east, dataset.bounds.right) - max(west, dataset.bounds.left)) / width
     down = max(0.0, min(north, dataset.bounds.top) - max(south, dataset.bounds.bottom)) / height
