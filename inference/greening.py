@@ -3,6 +3,10 @@
 A site is looked at in tiles. In each the two dates are laid on each other (`inference.scan.blocks`), vegetation is told
 at both (`inference.vegetation`), and land counts as greened where the share of vegetation rose by more than half.
 What was not seen at both dates is no part of the figure, and the share that was seen stands beside it.
+
+On generated districts (`tests.benchmarks.greening`, sites of 400 m2 greened on average) the estimate is off by 40 m2
+rms in visible light and by 24 with near infrared, without bias; the truth lies within one stated error in 67 % and
+81 % of them and within two in all. Real vegetation is harder to tell, and nobody has measured it here.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from service.ledger.audit import writing
 from service.ledger.tables import Alert, Observation, Site
 from service.nightly.due import ATTEMPTS, enqueue_night, take_due
 from service.nightly.errors import AreaBusy
-from service.nightly.locks import Lock, locked
+from service.nightly.locks import Lock
 from service.nightly.running import TRIES
-from service.nightly.tables import AreaLock, Night
+from service.nightly.tables import Night
 from service.queue import Interrupted, Worker
 from service.queue import Queue as JobQueue
 from service.registry.store import Registry
@@ -238,25 +238,6 @@ def test_a_scene_of_most_of_the_area_goes_before_a_newer_one_of_a_corner(place: 
 
 
 # --- One at a time, and whatever stops it -----------------------------------------------------------------
-
-
-def test_an_area_is_held_by_one_night(place: House) -> None:
-    with locked(place.engine, "area", "one"):
-        with pytest.raises(AreaBusy), locked(place.engine, "area", "two"):
-            pass
-        with locked(place.engine, "another area", "two"):
-            pass
-        Lock(place.engine, "area", "one").take()  # taken up again after its process died
-    with locked(place.engine, "area", "two"):
-        pass
-
-
-def test_the_lock_of_the_dead_runs_out(place: House) -> None:
-    Lock(place.engine, "area", "dead").take()
-    with Session(place.engine) as session, session.begin():
-        session.get_one(AreaLock, "area").until = datetime.now(UTC) - timedelta(seconds=1)
-    with locked(place.engine, "area", "two"), pytest.raises(AreaBusy):
-        Lock(place.engine, "area", "dead").take()
 
 
 def test_a_night_waits_in_the_queue_for_another_of_its_area(place: House, weights: Weights) -> None:

@@ -13,6 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
 from pyproj import Transformer
+from rasterio.crs import CRS
 
 from service.ledger.coordinates import local_metres
 from service.scenes import imagery
@@ -69,6 +70,21 @@ def test_every_pixel_is_where_it_belongs(tmp_path: Path, grid: dict[str, Any]) -
     assert seen_at(layer, *lonlat(100, 100, **grid)).tolist() == [90, 90, 90, 255]
     # Two metres beyond the edge of the red block there is none, so that it is not half a tile off.
     assert seen_at(layer, *lonlat(44, 40, **grid), zoom=19).tolist() == [90, 90, 90, 255]
+
+
+@pytest.mark.parametrize("code", [4490, 4548])
+def test_cgcs2000_is_taken_for_wgs84_to_the_millimetre(code: int) -> None:
+    crs = CRS.from_epsg(code)
+    exact, taken = (
+        Transformer.from_crs(4326, each, always_xy=True).transform(116.2, 39.9) for each in (crs, imagery._quick(crs))
+    )
+    assert imagery._quick(crs) != crs
+    assert exact == pytest.approx(taken, rel=0, abs=1e-8 if code == 4490 else 1e-3)
+
+
+@pytest.mark.parametrize("code", [32650, 2437, 4214])
+def test_no_other_datum_is_taken_for_wgs84(code: int) -> None:
+    assert imagery._quick(CRS.from_epsg(code)) == CRS.from_epsg(code)
 
 
 def test_what_was_not_seen_is_transparent_and_not_black(tmp_path: Path) -> None:
@@ -222,10 +238,16 @@ def test_only_files_in_the_allowed_folders_are_shown(tmp_path: Path) -> None:
     (inside / "link.tif").symlink_to(outside / "b.tif")
     assert layers(scene(inside / "a.tif"), (inside,)) == ["after", "probability"]
     for hidden in (outside / "b.tif", inside / "link.tif", inside / ".." / "secret" / "b.tif", inside / "gone.tif"):
-        assert layers(scene(hidden), (inside,)) == []
+        assert "after" not in layers(scene(hidden), (inside,))
         with pytest.raises(NotOnTheMap) as refused:
             source(scene(hidden), "after", (inside,))
         assert refused.value.code == "layer_not_found"
+
+
+def test_probabilities_are_our_own_and_shown_wherever_the_run_lies(tmp_path: Path) -> None:
+    given(tmp_path / "a.tif", colours())
+    assert layers(scene(tmp_path / "a.tif"), (tmp_path / "scenes",)) == ["probability"]
+    assert layers(scene(tmp_path / "gone.tif"), (tmp_path / "scenes",)) == []
 
 
 def test_only_geotiff_is_opened(tmp_path: Path) -> None:
