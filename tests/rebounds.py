@@ -90,7 +90,7 @@ def build(engine: Engine, closed: int, seed: int) -> District:
     for number, site in enumerate(once):
         (first, second)[number % 2].append(_found(site))
     for night in (first, second):
-        night += [_found(site, probability=0.4) for site in weak]
+        night += [_found(site, probability=0.2) for site in weak]
         night += [_found(site, kind="removed") for site in gone]
         night += [_square(_CELL_M * (cell % 10 + 0.5), _CELL_M * (cell // 10 + 0.5)) for cell in range(OUTSIDE)]
     for site in moved:
