@@ -32,7 +32,8 @@ class PaintedModel:
     name, version, sha256 = "painted", "1", "0" * 64
     contract = Contract(
         multiple_of=16, gsd_range_m=None, temperature=dict.fromkeys(OUTPUTS, 1.0),
-        threshold=dict.fromkeys(OUTPUTS, 0.5), change_peak=0.5, change_mean=0.0, area_error_px=0.5, long_side=128, classes=CLASSES,
+        threshold=dict.fromkeys(OUTPUTS, 0.5), change_peak=0.5, change_mean=0.0,
+        area_error_px=0.5, long_side=128, classes=CLASSES,
     )  # fmt: skip
 
     def classes(self, before: Pixels, after: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
