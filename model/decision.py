@@ -12,9 +12,7 @@ MIN_PEAK_PX = MIN_OBJECT_PX // 2
 """So many pixels of a patch must reach the peak."""
 
 
-def hysteresis(
-    probability: NDArray[np.float32], threshold: float, peak: float, mean: float = 0.0
-) -> NDArray[np.bool_]:
+def hysteresis(probability: NDArray[np.float32], threshold: float, peak: float, mean: float = 0.0) -> NDArray[np.bool_]:
     """Pixels from `threshold` on, in patches (8-connected) of which `MIN_PEAK_PX` pixels reach `peak`, and all together
     `mean`.
 
