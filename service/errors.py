@@ -19,10 +19,20 @@ from service.schemas import Problem, ProblemField
 
 
 class ServiceError(Exception):
-    """Something a client asked for that cannot be given. `code` names its sentences in the catalogue."""
+    """Something a client asked for that cannot be given.
+
+    Attributes:
+        code: names its sentences in the catalogue. Where one kind has several, whoever raises it says which.
+        values: figures that its sentences name.
+    """
 
     code: str
-    values: Mapping[str, Any] = {}  # what its sentences name
+    values: Mapping[str, Any]
+
+    def __init__(self, code: str | None = None, **values: Any) -> None:
+        self.code = code or self.code
+        self.values = values
+        super().__init__(f"{self.code}: {values}" if values else self.code)
 
 
 class PairNotFound(ServiceError):
@@ -184,9 +194,7 @@ class EndpointExists(ServiceError):
 class UnusableReceiver(ServiceError):
     """The channel cannot use the address; `code` says why (`service.notify.channels.base.AddressError`)."""
 
-    def __init__(self, code: str = "receiver_malformed") -> None:
-        super().__init__(code)
-        self.code = code
+    code = "receiver_malformed"
 
 
 class LoopbackOnly(ServiceError):
@@ -205,33 +213,25 @@ class SignInRequired(ServiceError):
 class NotAllowed(ServiceError):
     """Whoever is signed in may not do this; `code` says why."""
 
-    def __init__(self, code: str = "not_allowed") -> None:
-        super().__init__(code)
-        self.code = code
+    code = "not_allowed"
 
 
 class AccountNotFound(ServiceError):
     """No account has this name, or no key of one's own this id."""
 
-    def __init__(self, code: str = "account_not_found") -> None:
-        super().__init__(code)
-        self.code = code
+    code = "account_not_found"
 
 
 class AccountConflict(ServiceError):
     """The name is taken, or it is the last administrator's."""
 
-    def __init__(self, code: str = "account_exists") -> None:
-        super().__init__(code)
-        self.code = code
+    code = "account_exists"
 
 
 class AccountUnusable(ServiceError):
     """A name or a password cannot be used; `code` says why."""
 
-    def __init__(self, code: str = "account_name") -> None:
-        super().__init__(code)
-        self.code = code
+    code = "account_name"
 
 
 class TooManyAttempts(ServiceError):
@@ -240,16 +240,14 @@ class TooManyAttempts(ServiceError):
     code = "too_many_attempts"
 
     def __init__(self, wait_s: int = 1) -> None:
-        super().__init__(wait_s)
+        super().__init__()
         self.headers = {"Retry-After": str(wait_s)}
 
 
 class IdempotencyKeyUnusable(ServiceError):
     """The key came with another request before, or is no key."""
 
-    def __init__(self, code: str = "idempotency_key_reused") -> None:
-        super().__init__(code)
-        self.code = code
+    code = "idempotency_key_reused"
 
 
 class IdempotencyPending(ServiceError):

@@ -45,17 +45,11 @@ class SceneOutside(errors.ServiceError):
 
     code = "scene_outside"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.values = {"name": name}
-
 
 class ScanNotFound(errors.ServiceError):
     """No scan has this id, or it has no such file yet."""
 
-    def __init__(self, code: str = "scan_not_found") -> None:
-        super().__init__(code)
-        self.code = code
+    code = "scan_not_found"
 
 
 class ScanUndated(errors.ServiceError):
@@ -242,7 +236,7 @@ class Scans:
             raise InputError(Reason(error.code, error.values)) from error
         for source in (*scene.sources, *scene.clouds):  # a STAC document may name files anywhere
             if not below(Path(source), self._settings.scene_folders):
-                raise SceneOutside(Path(source).name)
+                raise SceneOutside(name=Path(source).name)
         return scene
 
     def _place(self, name: str) -> Path:
@@ -251,7 +245,7 @@ class Scans:
                 path = (folder / name).resolve()
                 if below(path, self._settings.scene_folders) and path.is_file():
                     return path
-        raise SceneOutside(name)
+        raise SceneOutside(name=name)
 
     def version(self, folder: Path) -> ModelVersion:
         """The weights it began with, or the active ones.

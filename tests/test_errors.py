@@ -24,17 +24,20 @@ def test_every_error_of_the_service_has_a_status() -> None:
 def raised() -> list[tuple[str, frozenset[str]]]:
     """Every code that the service can answer with, with the figures it gives along: from what is written there."""
     kinds = {kind.__name__: kind for kind in subclasses(errors.ServiceError)}
-    found = {
-        (kind.code, frozenset[str]())
-        for kind in kinds.values()
-        if "code" in vars(kind) and not vars(kind).get("__init__")
-    }
+    found: set[tuple[str, frozenset[str]]] = set()
     for path in Path(errors.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
-            if isinstance(node, ast.Call) and name in kinds and node.args and isinstance(node.args[0], ast.Constant):
-                found.add((str(node.args[0].value), frozenset(k.arg for k in node.keywords if k.arg)))
-    return sorted(found, key=lambda each: (each[0], sorted(each[1])))
+            if not isinstance(node, ast.Call) or name not in kinds:
+                continue
+            figures = frozenset(keyword.arg for keyword in node.keywords if keyword.arg)
+            if node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+                found.add((node.args[0].value, figures))
+            elif not node.args and "code" in vars(kinds[name]):
+                found.add((kinds[name].code, figures))
+    told = {code for code, _ in found}
+    plain = {(kind.code, frozenset[str]()) for kind in kinds.values() if "code" in vars(kind) and kind.code not in told}
+    return sorted(found | plain, key=lambda each: (each[0], sorted(each[1])))
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])

@@ -24,9 +24,7 @@ class UploadOffset(errors.ServiceError):
 class UploadRefused(errors.ServiceError):
     """An upload that cannot be begun or gone on with; `code` says why."""
 
-    def __init__(self, code: str = "upload_malformed") -> None:
-        super().__init__(code)
-        self.code = code
+    code = "upload_malformed"
 
 
 class UploadsTooMany(errors.ServiceError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
 from service import errors
 
@@ -22,10 +21,6 @@ class ScheduleExists(errors.ServiceError):
 
 class ScheduleUnusable(errors.ServiceError):
     """A schedule that makes no sense; `code` says why."""
-
-    def __init__(self, code: str, **values: Any) -> None:
-        super().__init__(code)
-        self.code, self.values = code, values
 
 
 class AreaBusy(errors.ServiceError):

@@ -55,10 +55,6 @@ _NEXT_LENGTH = 2000
 class OidcRefused(errors.ServiceError):
     """Nobody is signed in; `code` says why: `oidc_unreachable`, `oidc_state`, `oidc_refused` or `oidc_no_account`."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
 
 class OidcOff(errors.ServiceError):
     """No provider is set up."""

@@ -17,10 +17,6 @@ class PublicClosed(errors.ServiceError):
 class ReportUnusable(errors.ServiceError):
     """A field of a report cannot be used; `code` says which and why."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
 
 class ReportNotFound(errors.ServiceError):
     """No report has this id or token, or it has no photograph."""
@@ -34,7 +30,7 @@ class ReportsBusy(errors.ServiceError):
     code = "reports_busy"
 
     def __init__(self, wait_s: float) -> None:
-        super().__init__(wait_s)
+        super().__init__()
         self.headers = {"Retry-After": str(max(1, math.ceil(wait_s)))}
 
 

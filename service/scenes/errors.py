@@ -10,9 +10,7 @@ from service import errors
 class NotOnTheMap(errors.ServiceError):
     """A scene, a layer of one, a tile or a place that is not there; `code` says which."""
 
-    def __init__(self, code: str = "scene_not_found") -> None:
-        super().__init__(code)
-        self.code = code
+    code = "scene_not_found"
 
 
 class QueryUnusable(errors.ServiceError):
