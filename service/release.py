@@ -6,6 +6,7 @@ Figures are those of the shipped path, ONNX Runtime and tiling included, not of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,7 @@ from inference.tiling import predict_tiled
 from inference.vectorise import classify
 from model import OUTPUTS
 from training.card import write_card
-from training.evaluate import (
-    Predict,
-    Prediction,
-    best_decision,
-    best_threshold,
-    predict_validation,
-    reliability,
-    rescaled,
-    table,
-    temperature,
-)
+from training.evaluate import Predict, Prediction, calibrate, predict_validation, reliability, rescaled, table
 from training.outcomes import (
     UNKNOWN_ERROR_PX,
     Outcome,
@@ -123,17 +114,9 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
         manifest, **facts, threshold=half, temperature=plain, change_peak=0.5, change_mean=0.0, area_error_px=unknown
     )
     raw = predict_validation(data, _sources(data), _predictor(Model(onnx, manifest)))
-    temperatures = {output: temperature(raw, output) for output in OUTPUTS}
-    # Both dates are read by one head: they get one temperature and one threshold, or symmetry would be lost.
-    temperatures["structure_after"] = temperatures["structure_before"]
-    calibrated = rescaled(raw, temperatures)
-    thresholds = {output: best_threshold(calibrated, output) for output in OUTPUTS}
-    thresholds["structure_after"] = thresholds["structure_before"]
-    peak, mean = best_decision(calibrated, thresholds["change"])
-    facts |= {
-        "threshold": thresholds, "temperature": temperatures, "change_peak": peak, "change_mean": mean,
-        "recipe": recipe.as_dict(),
-    }  # fmt: skip
+    calibration = calibrate(raw)
+    calibrated = rescaled(raw, calibration.temperature)
+    facts |= {**asdict(calibration), "recipe": recipe.as_dict()}
     write_manifest(manifest, **facts, area_error_px=unknown)
     model = Model(onnx, manifest)
     found = finding_outcomes(calibrated, model.contract)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from datasets.photographs import CLASSES, SOURCES, STRUCTURE
 from inference.model import Model
 from model import OUTPUTS
 from training.card import write_photograph_card
-from training.evaluate import Prediction, best_decision, best_threshold, reliability, rescaled, table, temperature
+from training.evaluate import Prediction, calibrate, reliability, rescaled, table
 from training.evaluate_photographs import Predict, class_table, synthetic_pairs
 from training.outcomes import UNKNOWN_ERROR_PX
 from training.photographs import LONG_SIDE
@@ -68,22 +68,16 @@ def release_photographs(run: Path, net: ChangeNet, recipe: Recipe, data: Path, v
     write_manifest(manifest, **facts, threshold=half, temperature=plain, change_peak=0.5, change_mean=0.0)
     predict = _predictor(Model(onnx, manifest))
     raw = made_predictions(replace(recipe, seed=recipe.seed + 1), data, predict, PAIRS)
-    temperatures = {output: temperature(raw[::2], output) for output in OUTPUTS}
-    temperatures["structure_after"] = temperatures["structure_before"]  # one head reads both dates
-    calibrated = rescaled(raw, temperatures)
-    fitted, measured = calibrated[::2], calibrated[1::2]
-    thresholds = {output: best_threshold(fitted, output) for output in OUTPUTS}
-    thresholds["structure_after"] = thresholds["structure_before"]
-    peak, mean = best_decision(fitted, thresholds["change"])
+    calibration = calibrate(raw[::2])
+    measured = rescaled(raw[1::2], calibration.temperature)
     diagrams = {output: reliability(measured, output) for output in OUTPUTS}
     sources = [s for s in SOURCES if (data / s).is_dir()]
     facts |= {
-        "threshold": thresholds, "temperature": temperatures, "change_peak": peak, "change_mean": mean,
-        "recipe": recipe.as_dict(),
+        **asdict(calibration), "recipe": recipe.as_dict(),
         "calibration_error": {o: round(d.expected_calibration_error, 4) for o, d in diagrams.items()},
         "reliability": {o: d.as_dict() for o, d in diagrams.items()},
         "classes_iou": class_table(data, sources, predict),
-        "metrics": {name: s.as_dict() for name, s in table(measured, thresholds, peak, mean).items()},
+        "metrics": {name: s.as_dict() for name, s in table(measured, *calibration.decision).items()},
     }  # fmt: skip
     write_manifest(manifest, **facts)
     write_photograph_card(manifest)

@@ -126,6 +126,34 @@ def rescaled(predictions: Sequence[Prediction], temperatures: dict[str, float]) 
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How the output of a network is read; each field as in the manifest (training.export.write_manifest)."""
+
+    temperature: dict[str, float]
+    threshold: dict[str, float]
+    change_peak: float
+    change_mean: float
+
+    @property
+    def decision(self) -> tuple[dict[str, float], float, float]:
+        """What `table` takes besides predictions."""
+        return self.threshold, self.change_peak, self.change_mean
+
+
+def calibrate(raw: Sequence[Prediction]) -> Calibration:
+    """Temperatures, thresholds and the decision on change, chosen on predictions made with a temperature of 1.
+
+    Both dates are read by one head: they get one temperature and one threshold, or symmetry would be lost.
+    """
+    temperatures = {output: temperature(raw, output) for output in OUTPUTS}
+    temperatures["structure_after"] = temperatures["structure_before"]
+    calibrated = rescaled(raw, temperatures)
+    thresholds = {output: best_threshold(calibrated, output) for output in OUTPUTS}
+    thresholds["structure_after"] = thresholds["structure_before"]
+    return Calibration(temperatures, thresholds, *best_decision(calibrated, thresholds["change"]))
+
+
 def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
     """Probability from which a pixel counts: the one with the highest pixel F1 over the sets that have something
     to find; 0.5 where none has.

@@ -17,18 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from inference.tiling import predict_tiled
-from model import OUTPUTS
 from model.network import STRIDE, ChangeNet
 from training.card import LEAVE_ONE_OUT
-from training.evaluate import (
-    Predict,
-    best_decision,
-    best_threshold,
-    predict_validation,
-    rescaled,
-    table,
-    temperature,
-)
+from training.evaluate import Predict, calibrate, predict_validation, rescaled, table
 from training.loop import CHECKPOINT, load_averaged, train
 from training.recipe import Recipe
 
@@ -102,15 +93,10 @@ def leave_one_out(
 def _scores(run: Path, root: Path, known: Sequence[str], on: Sequence[str]) -> dict[str, dict[str, Any]]:
     predict = _predictor(load_averaged(run / CHECKPOINT)[0])
     raw = predict_validation(root, [source for source in known if source != COARSE], predict)
-    temperatures = {output: temperature(raw, output) for output in OUTPUTS}
-    temperatures["structure_after"] = temperatures["structure_before"]
-    calibrated = rescaled(raw, temperatures)
-    thresholds = {output: best_threshold(calibrated, output) for output in OUTPUTS}
-    thresholds["structure_after"] = thresholds["structure_before"]
-    decision = best_decision(calibrated, thresholds["change"])
+    calibration = calibrate(raw)
     found = predict_validation(root, [source for source in on if source != COARSE], predict)
-    found = rescaled(found, temperatures)
-    return {name: scores.as_dict() for name, scores in table(found, thresholds, *decision).items()}
+    found = rescaled(found, calibration.temperature)
+    return {name: scores.as_dict() for name, scores in table(found, *calibration.decision).items()}
 
 
 def _predictor(net: ChangeNet) -> Predict:
