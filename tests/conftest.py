@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
+from playwright.sync_api import Browser
 
 from datasets.district import Changes, generate
 from datasets.raster import Raster
@@ -24,6 +25,7 @@ from inference.findings import Assessment
 from service.app import create_app
 from service.jobs import Assess, Progress
 from service.settings import Settings
+from tests.browsing import Visit, chromium, visiting
 from tests.databases import new_database
 from tests.imagery import MagentaModel
 
@@ -180,3 +182,16 @@ def released(sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     from tests.miniature import release_run
 
     return release_run(sets, tmp_path_factory.mktemp("released"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser: Browser, address: str) -> Iterator[Visit]:
+    """Of the service at the `address` of the module."""
+    with visiting(browser, address) as made:
+        yield made

@@ -2,79 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from service.app import create_app
 from service.settings import Settings
+from tests.browsing import LAYOUT_SHIFT, OVERFLOW, Visit, needs_chromium, poor_contrast, served
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, red: Any) -> Iterator[str]:
     """A real server on a free port."""
     settings = Settings(data_dir=tmp_path_factory.mktemp("browser"), accounts="off")
-    app = create_app(settings, load=lambda: red)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """Opens pages, and remembers what a page must never do."""
-
-    def __init__(self, browser: Browser, address: str) -> None:
-        self.browser, self.address = browser, address
-        self.complaints: list[str] = []
-
-    def page(self, path: str = "/", locale: str = "zh-CN", width: int = 1440, **options: Any) -> Page:
-        viewport = {"width": width, "height": 900}
-        page = self.browser.new_context(locale=locale, viewport=viewport, **options).new_page()
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: self.complaints.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
-        page.on("request", lambda request: self._note(request.url))
-        page.goto(self.address + path)
-        return page
-
-    def _note(self, url: str) -> None:
-        if not url.startswith((f"{self.address}/", f"blob:{self.address}/")):
-            self.complaints.append(f"request: {url}")
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(browser, address)
-    yield visit
-    for context in browser.contexts:
-        context.close()
-    assert visit.complaints == []
+    with served(create_app(settings, load=lambda: red)) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -247,57 +195,22 @@ def test_pictures_can_be_dropped_and_pasted(visit: Visit) -> None:
 @pytest.mark.parametrize("locale", ["zh-CN", "en-GB"])
 def test_a_telephone_shows_everything_without_sideways_scrolling(visit: Visit, compared: str, locale: str) -> None:
     page = visit.page(locale=locale, width=390, is_mobile=True, has_touch=True)
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert page.evaluate(overflow) <= 0
+    assert page.evaluate(OVERFLOW) <= 0
     page.goto(visit.address + compared)
-    assert page.evaluate(overflow) <= 0
+    assert page.evaluate(OVERFLOW) <= 0
 
 
 def test_nothing_moves_while_a_result_loads(visit: Visit, compared: str) -> None:
     page = visit.page(compared)
-    shift = page.evaluate("""() => new Promise((resolve) => {
-        let total = 0;
-        new PerformanceObserver((list) => list.getEntries().forEach((entry) => (total += entry.value)))
-            .observe({ type: "layout-shift", buffered: true });
-        setTimeout(() => resolve(total), 300);
-    })""")
-    assert shift < 0.01
+    assert page.evaluate(LAYOUT_SHIFT) < 0.01
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_enough_contrast(visit: Visit, compared: str, scheme: Any) -> None:
     page = visit.page(color_scheme=scheme)
-    measure = """() => {
-        const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-        const rgba = (colour) => {
-            canvas.clearRect(0, 0, 1, 1);
-            canvas.fillStyle = colour;
-            canvas.fillRect(0, 0, 1, 1);
-            return [...canvas.getImageData(0, 0, 1, 1).data];
-        };
-        const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-            .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-        const behind = (element) => {
-            for (let each = element; each; each = each.parentElement) {
-                const colour = rgba(getComputedStyle(each).backgroundColor);
-                if (colour[3] === 255) return colour;
-            }
-            return [255, 255, 255, 255];
-        };
-        const poor = [];
-        for (const element of document.querySelectorAll("main *, header *, footer")) {
-            const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-            if (!own || !element.checkVisibility() || element.closest("svg, .frame, option")) continue;
-            const [a, b] = [light(rgba(getComputedStyle(element).color)), light(behind(element))];
-            const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-            if (ratio < 4.5) poor.push(`${element.className} ${ratio.toFixed(2)}`);
-        }
-        return poor;
-    }"""
-    assert page.evaluate(measure) == []
+    assert poor_contrast(page, solid=255, leave="svg, .frame, option") == []
     page.goto(visit.address + compared)
-    assert page.evaluate(measure) == []
+    assert poor_contrast(page, solid=255, leave="svg, .frame, option") == []
 
 
 def shown(page: Page, selector: str) -> str:

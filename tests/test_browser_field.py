@@ -17,18 +17,18 @@ from service.field.tables import Photograph
 from service.ledger.audit import Actor, writing
 from service.ledger.tables import Alert, Decision
 from service.triage.decide import decide
+from tests.browsing import needs_chromium
 from tests.imagery import encoded, ground
 from tests.leads import dispatch
-from tests.test_browser import CHROMIUM
-from tests.towns import Town, chromium, open_town, soon
+from tests.towns import Town, open_town, patient_chromium, soon
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = needs_chromium
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as found:
+    with patient_chromium() as found:
         yield found
 
 

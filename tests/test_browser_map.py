@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 from shapely.geometry import box
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
@@ -21,13 +21,12 @@ from service.ledger.checking import as_json
 from service.ledger.tables import Decision
 from service.scenes.tables import SceneRow
 from service.settings import Settings
-from tests.browsing import LAYOUT_SHIFT, OVERFLOW, POOR_CONTRAST, served
+from tests.browsing import LAYOUT_SHIFT, OVERFLOW, Visit, needs_chromium, poor_contrast, served
 from tests.databases import new_database
 from tests.leads import TAKEN, plant
 from tests.ledgers import site
-from tests.test_browser import CHROMIUM, Visit
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = needs_chromium
 PAGES = ("/map", "/map?site=L1", "/ledger", "/ledger/import", "/sites/L1")
 
 
@@ -70,24 +69,6 @@ def address(engine: Engine, red: Any) -> Iterator[str]:
     )  # fmt: skip
     with served(create_app(settings, load=lambda: red)) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(browser, address)
-    yield visit
-    for context in browser.contexts:
-        context.close()
-    assert visit.complaints == []
 
 
 def open_map(visit: Visit, path: str = "/map", **options: Any) -> Page:
@@ -295,7 +276,7 @@ def test_text_has_enough_contrast(visit: Visit, scheme: Any) -> None:
     for path in PAGES:
         page.goto(visit.address + path)
         page.wait_for_load_state("networkidle")
-        assert page.evaluate(POOR_CONTRAST) == [], path
+        assert poor_contrast(page) == [], path
 
 
 # --- Without a script -------------------------------------------------------------------------------------

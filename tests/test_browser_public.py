@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from service.app import create_app
 from service.ledger.audit import SYSTEM, writing
@@ -18,14 +18,13 @@ from service.people.accounts import Accounts
 from service.people.sessions import Sessions
 from service.public.throttle import Pace
 from service.settings import Settings
-from tests.browsing import LAYOUT_SHIFT, OVERFLOW, POOR_CONTRAST, served
+from tests.browsing import LAYOUT_SHIFT, OVERFLOW, Visit, needs_chromium, poor_contrast, served
 from tests.ledgers import site
 from tests.people import PASSWORD, cheap_passwords
 from tests.printed import add_scene, close, look
-from tests.test_browser import CHROMIUM, Visit
 from tests.test_bulletin import opened
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = needs_chromium
 
 OPEN_PAGES = ("/public", "/public/accuracy", "/public/report", "/public/report/status")
 OFFICE_PAGES = ("/reports", "/bulletin")
@@ -60,24 +59,6 @@ def address(app: FastAPI) -> Iterator[str]:
         accounts.add(SYSTEM, "rita", "Rita", ["reviewer"])
         accounts.choose("rita", PASSWORD)
         yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(browser, address)
-    yield visit
-    for context in browser.contexts:
-        context.close()
-    assert visit.complaints == []
 
 
 @pytest.fixture
@@ -187,7 +168,7 @@ def test_pages_fit_the_window_hold_still_and_can_be_read(
         page.wait_for_load_state("networkidle")
         assert page.evaluate(OVERFLOW) <= 0, path
         assert page.evaluate(LAYOUT_SHIFT) < 0.01, path
-        assert page.evaluate(POOR_CONTRAST) == [], path
+        assert poor_contrast(page) == [], path
         page.close()
 
 
@@ -199,4 +180,4 @@ def test_the_printer_gets_the_sheet_and_nothing_else(office: Callable[..., Page]
         expect(page.locator(hidden)).to_be_hidden()
     expect(page.locator(".sheet")).to_be_visible()
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
-    assert page.evaluate(POOR_CONTRAST) == []
+    assert poor_contrast(page) == []

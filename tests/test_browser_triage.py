@@ -12,15 +12,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.triage.tables import Proposal
-from tests.test_browser import CHROMIUM
-from tests.towns import Town, chromium, open_town, soon
+from tests.browsing import needs_chromium
+from tests.towns import Town, open_town, patient_chromium, soon
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as found:
+    with patient_chromium() as found:
         yield found
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from service.app import create_app
 from service.settings import Settings
-from tests.test_browser import CHROMIUM, Visit
+from tests.browsing import CAMERA, Visit, chromium, needs_chromium, served
 from tests.test_photographs_api import AFTER, BEFORE, see
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = needs_chromium
 PHONE = {"width": 390, "is_mobile": True, "has_touch": True}
 
 
@@ -24,33 +22,14 @@ PHONE = {"width": 390, "is_mobile": True, "has_touch": True}
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server on a free port."""
     app = create_app(Settings(data_dir=tmp_path_factory.mktemp("shoot"), accounts="off"), load=lambda: see)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with served(app) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*arguments, *camera])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    visit = Visit(browser, address)
-    yield visit
-    for context in browser.contexts:
-        context.close()
-    assert visit.complaints == []
+    with chromium(*CAMERA) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

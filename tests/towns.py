@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
@@ -21,24 +19,19 @@ from service.ledger.tables import Alert, Decision
 from service.people.accounts import Accounts
 from service.people.sessions import Sessions
 from service.settings import Settings
+from tests.browsing import CAMERA, chromium, served
 from tests.leads import Leads, plant
 from tests.people import COOKIE, PASSWORD, cheap_passwords, database
-from tests.test_browser import CHROMIUM
 
 NO_LINE = "net::ERR_INTERNET_DISCONNECTED"
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """A browser with a camera that is none, and patience: a machine that does other things besides is slow at cutting
-    pictures out of scenes."""
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+def patient_chromium() -> Iterator[Browser]:
+    """A browser with a camera, and patience: a machine with other work is slow at cutting pictures out of scenes."""
     expect.set_options(timeout=60_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*arguments, *camera])
+    with chromium(*CAMERA) as browser:
         yield browser
-        browser.close()
     expect.set_options(timeout=5_000)
 
 
@@ -105,20 +98,13 @@ def open_town(folder: Path, browser: Browser, load: Any) -> Iterator[Town]:
         leads = plant(engine, folder)
         url = engine.url.render_as_string(hide_password=False)
         app = create_app(Settings(data_dir=folder, database_url=url), load=load)
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", lifespan="on"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.02)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        made = Town(f"http://127.0.0.1:{port}", engine, leads, browser, [])
+        address = stack.enter_context(served(app))
+        made = Town(address, engine, leads, browser, [])
         try:
             yield made
         finally:
             for context in browser.contexts:
                 context.close()
-            server.should_exit = True
-            thread.join()
         assert made.complaints == []
 
 
