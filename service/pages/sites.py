@@ -13,8 +13,9 @@ from shapely.geometry.base import BaseGeometry
 
 from service.language import say
 from service.ledger.check import STALE_DAYS
+from service.ledger.states import CHINA
 from service.ledger.tables import SiteState
-from service.pages.view import CHINA, M2_PER_MU
+from service.pages.view import M2_PER_MU, areas
 from service.people.rights import OPERATOR, Action, SignedIn
 from service.triage.evidence import View
 
@@ -64,8 +65,8 @@ def figure(m2: float, unit: Unit) -> str:
 
 def area(m2: float, language: str) -> str:
     """An area in m2 and mu."""
-    in_mu = say(language, "unit.mu", value=f"{m2 / M2_PER_MU:,.2f}")
-    return say(language, "sites.area", m2=say(language, "unit.m2", value=f"{m2:,.0f}"), mu=in_mu)
+    in_m2, in_mu = areas(m2, language)
+    return say(language, "sites.area", m2=in_m2, mu=in_mu)
 
 
 def close_up(outline: BaseGeometry) -> View:

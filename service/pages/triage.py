@@ -21,7 +21,7 @@ from service.ledger.tables import CLOSED_SITE, UNDECIDED, Alert
 from service.ledger.watch import rank
 from service.ledger_api import SessionDep
 from service.pages.rendering import page_language, render
-from service.pages.view import M2_PER_MU, moment, percent
+from service.pages.view import areas, moment, percent
 from service.services import Services, ServicesDep
 from service.triage.decide import open_proposal
 from service.triage.evidence import SIZE_PX, Look, View, covers, looks, neighbours
@@ -150,14 +150,15 @@ def card(session: Session, alert: Alert, asking: str, folders: Sequence[Path], l
     seen = looks(session, alert, folders)[:MOST_LOOKS]
     error = seen[0].area_error_m2 if seen else None
     proposal = open_proposal(session, alert)
+    in_m2, in_mu = areas(alert.area_m2, language)
     return CardView(
         id=alert.id, kind=alert.cause, state=alert.state, site=alert.site.code, sure=alert.probability,
         probability=percent(alert.probability),
-        area=say(language, "unit.m2", value=f"{alert.area_m2:,.0f}"),
+        area=in_m2,
         area_error=say(language, "triage.fact.area_error_unknown")
         if error is None
         else say(language, "triage.fact.area_error", value=f"{error:,.0f}"),
-        mu=say(language, "unit.mu", value=f"{alert.area_m2 / M2_PER_MU:,.2f}"),
+        mu=in_mu,
         facts=_facts(alert, language),
         looks=[_look(look, alert, language) for look in seen],
         near=[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
 from shapely.geometry import Polygon
@@ -14,10 +14,9 @@ from inference.findings import KINDS
 from inference.reasons import Reason
 from service.database import PairRow
 from service.language import say, word
+from service.ledger.states import CHINA
 
 M2_PER_MU = 10_000 / 15
-# China keeps one time all year, so no time zone database is needed.
-CHINA = timezone(timedelta(hours=8))
 
 # A close-up shows a finding with this much around it, and never less than so many pixels.
 _CLOSE_UP_MARGIN = 0.6
@@ -150,7 +149,11 @@ def _area(item: Mapping[str, Any], language: str, view_px: float | None) -> tupl
         return say(language, "unit.view", value=percent(item["area_px"] / view_px, digits=1)), None
     if item["area_m2"] is None:
         return say(language, "unit.px", value=f"{item['area_px']:,.0f}"), None
-    m2 = item["area_m2"]
+    return areas(item["area_m2"], language)
+
+
+def areas(m2: float, language: str) -> tuple[str, str]:
+    """An area in m2, and the same in mu."""
     in_mu = say(language, "unit.mu", value=f"{m2 / M2_PER_MU:,.2f}")
     return say(language, "unit.m2", value=f"{m2:,.0f}"), in_mu
 

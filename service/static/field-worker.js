@@ -8,7 +8,7 @@ const PAGE = "/field";
 const WAIT_MS = 4000; // for a line that is there and brings nothing
 
 const versioned = ["base.css", "picture.css", "shoot.css", "field.css", "field.js", "icon.svg"];
-const modules = ["camera.js", "kept.js", "outbox.js", "route.js", "upload.js", "icon-192.png"];
+const modules = ["camera.js", "kept.js", "outbox.js", "route.js", "upload.js", "whom.js", "icon-192.png"];
 const files = [
   ...versioned.map((name) => `/static/${name}?v=${version}`),
   ...modules.map((name) => `/static/${name}`),

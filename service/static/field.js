@@ -5,6 +5,7 @@ import { Camera } from "./camera.js";
 import { forget, keep, kept, LIST } from "./kept.js";
 import { ask, Outbox, Refused, SignIn } from "./outbox.js";
 import { lengthOf, metresBetween, route } from "./route.js";
+import { byWhom, named } from "./whom.js";
 
 const M2_PER_MU = 10000 / 15;
 
@@ -199,18 +200,6 @@ function draw() {
 }
 
 // --- Photographs and decisions ----------------------------------------------------------------------------
-
-function byWhom() {
-  const name = document.getElementById("name");
-  return name ? { actor: { name: name.value.trim() } } : {};
-}
-
-function named() {
-  const name = document.getElementById("name");
-  if (!name || name.value.trim()) return true;
-  name.focus();
-  return false;
-}
 
 function openCamera(duty) {
   if (!named()) return;

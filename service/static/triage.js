@@ -2,6 +2,7 @@
 
 import { Outbox } from "./outbox.js";
 import { Blink, swipe } from "./swipe.js";
+import { byWhom, named } from "./whom.js";
 
 const HOLD_MS = 8000;
 const READY = [1, -1, 2]; // which cards besides the one shown are kept ready, in the order in which they are fetched
@@ -121,18 +122,6 @@ function drop(id) {
 }
 
 // --- Decisions --------------------------------------------------------------------------------------------
-
-function byWhom() {
-  const name = document.getElementById("name");
-  return name ? { actor: { name: name.value.trim() } } : {};
-}
-
-function named() {
-  const name = document.getElementById("name");
-  if (!name || name.value.trim()) return true;
-  name.focus();
-  return false;
-}
 
 function decide(verdict, code, text) {
   const card = current();
