@@ -128,10 +128,11 @@ def _fail(message: str) -> NoReturn:
 
 def _print_report(result: dict[str, Any], reasons: tuple[Reason, ...], language: str) -> None:
     from service.language import say, word
+    from service.pages.view import percent
 
     kind, observed = result["verdict"]["kind"], result["verdict"]["observed_share"]
     style = {"new": "bold red", "remaining": "bold yellow", "clear": "bold green"}.get(kind, "bold")
-    shown = say(language, "result.observed", share=f"{math.floor(observed * 1000) / 10:g}%")
+    shown = say(language, "result.observed", share=percent(observed, digits=1))
     out.print(f"[{style}]{say(language, f'verdict.{kind}.title')}[/]  {shown}")
     for reason in reasons:
         out.print(f"  {reason.say(language)} {reason.remedy(language)}")
@@ -145,7 +146,7 @@ def _print_report(result: dict[str, Any], reasons: tuple[Reason, ...], language:
             area = say(language, "unit.m2", value=f"{finding['area_m2']:.0f} ± {finding['area_error_m2']:.0f}")
         xs, ys = zip(*finding["polygon_px"][0], strict=True)
         where = finding["centroid_lonlat"] or [round(sum(xs) / len(xs)), round(sum(ys) / len(ys))]
-        name, probability = word(language, finding["kind"]), f"{finding['probability']:.0%}"
+        name, probability = word(language, finding["kind"]), percent(finding["probability"])
         table.add_row(str(finding["id"]), name, area, probability, ", ".join(str(v) for v in where))
     out.print(table)
     out.print(say(language, "result.decides"))
