@@ -49,6 +49,16 @@ def test_little_that_was_seen_is_not_measured() -> None:
     assert np.isnan(measure(raster(before.pixels, valid), after).dx)
 
 
+@pytest.mark.parametrize(("level", "reason"), [(252, "too_bright"), (3, "too_dark")])
+def test_however_little_was_seen_white_and_night_are_not_observed(level: int, reason: str) -> None:
+    before, _ = displaced(0, 0)
+    valid = np.zeros((BLOCK, BLOCK), np.bool_)
+    valid[:64] = True
+    after = np.full((BLOCK, BLOCK, 3), level, np.uint8)
+    assert measure(before, raster(after, valid)).reason == reason
+    assert measure(raster(after, valid), before).reason == reason
+
+
 def grid(row: int = 0, column: int = 0, side: int = 2000) -> Grid:
     return Grid(CRS.from_epsg(32650), UTM, 9000, 9000).part(row, column, side, side)
 

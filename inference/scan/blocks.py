@@ -23,7 +23,7 @@ MAX_SHIFT_PX = 8.0
 LEFT_ALONE_PX = 1.0
 """A smaller displacement is not corrected: the network is trained for it, resampling costs detail."""
 MIN_SEEN = 0.25
-"""Below this share of a block nothing is measured in it."""
+"""Below this share of a block no displacement is measured in it."""
 _REFUSED = ("too_dark", "too_bright", "cloud")
 """What makes a block unseen. A field without detail or a date of coarser pixels is not blurred, so no more of it."""
 
@@ -108,12 +108,13 @@ def block_count(grid: Grid) -> tuple[int, int]:
 def measure(before: Raster, after: Raster) -> Block:
     """Compare the two dates of one block."""
     seen = before.valid & after.valid
-    if seen.mean() < MIN_SEEN:
-        return Block(np.nan, np.nan, None)
-    for raster, side in ((before, "before"), (after, "after")):
+    # However little was seen of the block: a strip under cloud along the edge of a scene is not clear ground.
+    for raster, side in ((before, "before"), (after, "after")) if seen.any() else ():
         codes = [problem.code for problem in picture_problems(raster, side)]
         if codes and codes[0] in _REFUSED:
             return Block(np.nan, np.nan, codes[0])
+    if seen.mean() < MIN_SEEN:
+        return Block(np.nan, np.nan, None)
     found = alignment(before.pixels, seen, after.pixels, seen)
     if not found.is_significant:
         # Everything may have changed; the coordinates still say that it is the same ground.
