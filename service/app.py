@@ -15,24 +15,20 @@ from datasets.raster import Raster
 from inference.compare import Asked, compare
 from inference.findings import Assessment
 from inference.model import ModelError
-from service import (
-    api,
-    errors,
-    field_api,
-    ledger_api,
-    models_api,
-    nightly_api,
-    notify_api,
-    ogc_api,
-    openapi,
-    operations,
-    people_api,
-    photographs_api,
-    scans_api,
-    scenes_api,
-    triage_api,
-    uploads_api,
-)
+from service import errors, openapi, operations
+from service.api import field as field_api
+from service.api import ledger as ledger_api
+from service.api import models as models_api
+from service.api import nightly as nightly_api
+from service.api import notify as notify_api
+from service.api import ogc as ogc_api
+from service.api import pairs as pairs_api
+from service.api import people as people_api
+from service.api import photographs as photographs_api
+from service.api import scans as scans_api
+from service.api import scenes as scenes_api
+from service.api import triage as triage_api
+from service.api import uploads as uploads_api
 from service.database import Pairs, connect, upgrade
 from service.demo import furnish, seed_demo
 from service.intake import Intake
@@ -178,7 +174,7 @@ def create_app(
             {"name": "operations", "description": "State of the service."},
         ],
     )
-    app.include_router(api.router)
+    app.include_router(pairs_api.router)
     app.include_router(photographs_api.router)
     app.include_router(ledger_api.router)
     app.include_router(triage_api.router)

@@ -14,8 +14,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, contains_eager, defer
 from service.ledger.coordinates import footprint
 from service.ledger.tables import Alert, Site
 from service.scenes.errors import QueryUnusable
+from service.scenes.schemas import feature as finding_feature
 from service.scenes.tables import ScanFinding, SceneRow
-from service.scenes_api import feature as finding_feature
 
 MAX_ITEMS, DEFAULT_ITEMS = 10_000, 1000
 Column = InstrumentedAttribute[Any]

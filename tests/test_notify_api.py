@@ -15,7 +15,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service import errors, notify_api
+from service import errors
+from service.api import notify as notify_api
 from service.notify.inbox import put
 from service.notify.tables import Endpoint, Subscription
 from tests.fakes_notify import Receiver, World, http_receiver, new_world

@@ -15,7 +15,8 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
-from service import errors, notify_api
+from service import errors
+from service.api import notify as notify_api
 from service.app import create_app
 from service.ledger import fixture
 from service.ledger.audit import writing

@@ -18,12 +18,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 
+from service.api.uploads import append_upload, metadata
 from service.errors import RequestTooLarge
 from service.field import uploads as module
 from service.field.errors import UploadNotFound, UploadOffset, UploadRefused, UploadsTooMany
 from service.field.tables import Upload
 from service.field.uploads import KEPT_FOR, Uploads
-from service.uploads_api import append_upload, metadata
 from tests.ledgers import at_once
 from tests.people import Clock, House, database, house
 

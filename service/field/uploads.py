@@ -1,7 +1,7 @@
 """Files that arrive in pieces, over a line that breaks: begun, gone on with where they stopped, and forgotten in time.
 
 The protocol is the core of tus 1.0.0 with creation, expiration and termination (https://tus.io/protocols), spoken by
-`service.uploads_api`. Of the libraries that speak it for FastAPI, `tuspyserver` is kept, but brings its own routes,
+`service.api.uploads`. Of the libraries that speak it for FastAPI, `tuspyserver` is kept, but brings its own routes,
 error texts and metadata files, lets whoever is signed in go on with anybody's upload, and by default writes a piece
 wherever it says it belongs; what is needed here is this page.
 

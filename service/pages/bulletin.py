@@ -12,10 +12,10 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, BeforeValidator
 from sqlalchemy.orm import Session
 
+from service.api.ledger import SessionDep, find_site
 from service.ledger.check import STALE_DAYS
 from service.ledger.states import CHINA
 from service.ledger.tables import Site
-from service.ledger_api import SessionDep, find_site
 from service.pages.rendering import page_language, render
 from service.printing import bulletin_pdf, packet
 from service.printing.bulletin import Bulletin, Closed, Period

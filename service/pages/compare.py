@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from service.api.photographs import ghost
 from service.jobs import STAGES
 from service.pages import view
 from service.pages.rendering import page_language, render
-from service.photographs_api import ghost
 from service.services import PairDep, ServicesDep
 
 RECENT = 12

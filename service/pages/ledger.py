@@ -12,12 +12,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
+from service.api.ledger import SessionDep
 from service.language import word
 from service.ledger import listing
 from service.ledger.exporting import MEDIA_TYPES
 from service.ledger.listing import Sort, Wanted
 from service.ledger.tables import SYSTEMS, Site, SiteState, System
-from service.ledger_api import SessionDep
 from service.pages.rendering import page_language, render
 from service.pages.sites import EMPTY, MARKS, Seen, Unit, Words, figure, may, seen
 from service.services import ServicesDep

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Form, Query, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 
 from service import errors
-from service.api import multipart
+from service.api.pairs import multipart
+from service.api.people import Asking
 from service.ledger.audit import Actor
 from service.ledger.importing import import_ledger
 from service.ledger.reading import MAX_BYTES, MAX_ROWS
@@ -18,7 +19,6 @@ from service.pages.ledger import around
 from service.pages.rendering import page_language, render
 from service.pages.sites import nameless
 from service.people.rights import acting
-from service.people_api import Asking
 from service.services import Services, ServicesDep
 
 PROBLEMS = 200

@@ -19,11 +19,11 @@ from shapely.geometry import mapping, shape
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from service.api.ledger import SessionDep, find_site
 from service.ledger import listing
 from service.ledger.listing import Wanted
 from service.ledger.states import CHINA
 from service.ledger.tables import SITE_STATES, UNDECIDED, Alert, Observation, Site
-from service.ledger_api import SessionDep, find_site
 from service.pages.rendering import page_language, render
 from service.pages.sites import EMPTY, MARKS, Words, area, seen
 from service.pages.view import percent

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
+from service.api.people import AccountsDep, Asking, SessionsDep, address
 from service.errors import CrossSite, NotAllowed, ServiceError, SignInRequired, TooManyAttempts, describe
 from service.pages.rendering import page_language, render
 from service.people.gate import LOGIN, cookie_name, drop_session, keep_session, secure
 from service.people.oidc import ATTEMPT_FOR, Oidc, OidcRefused
 from service.people.passwords import MAX_LENGTH, MIN_LENGTH
-from service.people_api import AccountsDep, Asking, SessionsDep, address
 from service.services import Services, ServicesDep
 
 router = APIRouter(include_in_schema=False)

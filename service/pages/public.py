@@ -17,16 +17,16 @@ from starlette.exceptions import HTTPException
 
 from inference.decode import Limits
 from inference.reasons import InputError
+from service.api.ledger import SessionDep
+from service.api.people import address
 from service.errors import ServiceError, describe
 from service.language import say, word
 from service.ledger.tables import SYSTEMS, System
-from service.ledger_api import SessionDep
 from service.pages.ledger import around
 from service.pages.rendering import page_language, render
 from service.pages.sites import MARKS, figure
 from service.pages.view import percent
 from service.people.gate import REPORT, secure
-from service.people_api import address
 from service.public import accuracy, ledger
 from service.public.errors import PublicClosed, ReportNotFound, ReportUnusable
 from service.public.ledger import OTHER_STREETS, PUBLIC_STATES, STREET_OF_MANY, PublicState, Wanted

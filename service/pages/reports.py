@@ -16,12 +16,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service import errors
+from service.api.ledger import SessionDep
 from service.errors import ServiceError, describe
 from service.language import say
 from service.ledger.audit import Actor
 from service.ledger.coordinates import footprint, local_metres
 from service.ledger.tables import AuditEntry, Site
-from service.ledger_api import SessionDep
 from service.pages.rendering import page_language, render
 from service.pages.sites import may, nameless
 from service.people.rights import acting

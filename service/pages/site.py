@@ -18,13 +18,13 @@ from sqlalchemy.orm import Session
 
 from inference.site import MAX_DISTANCE_M
 from service import errors
+from service.api.ledger import SessionDep, find_site
 from service.database import PairRow
 from service.language import say, word
 from service.ledger.audit import Actor, writing
 from service.ledger.coordinates import around as metres_around
 from service.ledger.states import CHINA, SITE_STEPS, Evidence, move_site
 from service.ledger.tables import UNDECIDED, Alert, Decision, Observation, Site
-from service.ledger_api import SessionDep, find_site
 from service.pages.ledger import around
 from service.pages.rendering import page_language, render
 from service.pages.sites import MARKS, area, close_up, may, nameless, seen

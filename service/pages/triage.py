@@ -13,13 +13,13 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
-from service.field_api import AlertDep
+from service.api.field import AlertDep
+from service.api.ledger import SessionDep
 from service.language import say, word
 from service.ledger.audit import Actor
 from service.ledger.states import CHINA, SURE
 from service.ledger.tables import CLOSED_SITE, UNDECIDED, Alert
 from service.ledger.watch import rank
-from service.ledger_api import SessionDep
 from service.pages.rendering import page_language, render
 from service.pages.view import areas, moment, percent
 from service.services import Services, ServicesDep

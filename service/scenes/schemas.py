@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from service.scenes.imagery import Layer, layers
-from service.scenes.tables import SceneRow
+from service.scenes.tables import ScanFinding, SceneRow
 
 Box = tuple[float, float, float, float]
 
@@ -63,3 +63,21 @@ class TileJson(BaseModel):
     maxzoom: int
     bounds: Box
     center: tuple[float, float, int]
+
+
+def feature(finding: ScanFinding, scene: SceneRow) -> dict[str, Any]:
+    """A finding as a GeoJSON feature; its id is unique among all scenes."""
+    names = ("number", "kind", "probability", "area_m2", "area_error_m2", "track_id")
+    return {
+        "type": "Feature",
+        "id": f"{scene.id}.{finding.number}",
+        "geometry": finding.geometry,
+        "properties": {
+            **{name: getattr(finding, name) for name in names},
+            "status": "suspected",
+            "scene": scene.id,
+            "before_date": scene.before_at and scene.before_at.isoformat(),
+            "after_date": scene.taken_at.isoformat(),
+            "model_sha256": scene.model_sha256,
+        },
+    }

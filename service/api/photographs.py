@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from service import checking, derivatives, errors
-from service.api import NO_PAIR, multipart
+from service.api.pairs import NO_PAIR, multipart
 from service.database import PairRow
 from service.idempotency import IdempotentRoute, new_id
 from service.intake import Upload

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy import func, select
 
-from service.ledger_api import Limit, Offset, SessionDep
+from service.api.ledger import Limit, Offset, SessionDep
 from service.openapi import problems
 from service.scenes import imagery
 from service.scenes.errors import NotOnTheMap
 from service.scenes.imagery import Layer, Source
-from service.scenes.schemas import Box, SceneOut, ScenePage, TileJson
+from service.scenes.schemas import Box, SceneOut, ScenePage, TileJson, feature
 from service.scenes.tables import ScanFinding, SceneRow
 from service.services import ServicesDep, base_url
 
@@ -130,24 +130,6 @@ def read_findings(row: SceneDep, session: SessionDep, area: BoxDep) -> Response:
     features = [feature(each, row) for each in session.scalars(query)]
     body = json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False)
     return Response(body, media_type="application/geo+json", headers={"Cache-Control": "private, no-cache"})
-
-
-def feature(finding: ScanFinding, scene: SceneRow) -> dict[str, Any]:
-    """A finding as a GeoJSON feature; its id is unique among all scenes."""
-    names = ("number", "kind", "probability", "area_m2", "area_error_m2", "track_id")
-    return {
-        "type": "Feature",
-        "id": f"{scene.id}.{finding.number}",
-        "geometry": finding.geometry,
-        "properties": {
-            **{name: getattr(finding, name) for name in names},
-            "status": "suspected",
-            "scene": scene.id,
-            "before_date": scene.before_at and scene.before_at.isoformat(),
-            "after_date": scene.taken_at.isoformat(),
-            "model_sha256": scene.model_sha256,
-        },
-    }
 
 
 @router.get(

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 
-from service.field_api import AlbumDep, AlertDep
+from service.api.field import AlbumDep, AlertDep
+from service.api.ledger import NO_ALERT, REFUSED, IdPath, SessionDep
 from service.idempotency import IdempotentRoute
 from service.ledger.audit import writing
 from service.ledger.schemas import AlertOut
 from service.ledger.states import Evidence
 from service.ledger.tables import Alert
-from service.ledger_api import NO_ALERT, REFUSED, IdPath, SessionDep
 from service.openapi import problems
 from service.people.rights import acting
 from service.services import ServicesDep

@@ -13,6 +13,8 @@ from inference.decode import read_raster
 from inference.reasons import InputError
 from inference.render import encode_jpeg
 from service import derivatives, errors
+from service.api.ledger import NO_ALERT, IdPath, SessionDep
+from service.api.uploads import UploadsDep, person
 from service.field import photographs
 from service.field.duty import duties
 from service.field.errors import PhotographNotFound
@@ -20,11 +22,9 @@ from service.field.photographs import Photographs
 from service.field.schemas import DutyList, DutyOut, PhotographIn, PhotographOut
 from service.idempotency import IdempotentRoute
 from service.ledger.tables import Alert
-from service.ledger_api import NO_ALERT, IdPath, SessionDep
 from service.openapi import problems
 from service.people.rights import acting
 from service.services import ServicesDep
-from service.uploads_api import UploadsDep, person
 
 log = logging.getLogger("jingdi")
 

@@ -15,8 +15,8 @@ from urllib.parse import quote, urlencode
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import JSONResponse
 
+from service.api.ledger import SessionDep
 from service.language import negotiate, say
-from service.ledger_api import SessionDep
 from service.ogc import COLLECTIONS, DEFAULT_ITEMS, MAX_ITEMS, Asked, Collection
 from service.openapi import problems
 from service.scenes.errors import NotOnTheMap, QueryUnusable

@@ -9,9 +9,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
 from inference.findings import Kind
+from service.api.ledger import Limit, Offset, SessionDep
+from service.api.people import Asking
+from service.api.scenes import BoxDep
 from service.language import negotiate
 from service.ledger.audit import Actor
-from service.ledger_api import Limit, Offset, SessionDep
 from service.nightly.schedules import Schedules
 from service.nightly.schemas import (
     NightOut,
@@ -24,8 +26,6 @@ from service.nightly.schemas import (
 )
 from service.nightly.tables import Night, NightState, Track
 from service.openapi import problems
-from service.people_api import Asking
-from service.scenes_api import BoxDep
 from service.services import ServicesDep
 
 router = APIRouter(prefix="/api/v1", tags=["nightly"])

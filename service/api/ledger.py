@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from service import errors
-from service.api import multipart
+from service.api.pairs import multipart
 from service.idempotency import IdempotentRoute
 from service.language import negotiate
 from service.ledger.audit import Actor, writing
