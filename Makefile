@@ -11,7 +11,7 @@ run: $(VENV)/base.stamp ## start the service with a generated, already scored de
 
 test: lint types unit ## everything CI checks, on SQLite
 
-DATABASE_TESTS = $(wildcard $(patsubst %,tests/test_%.py,api audit bulletin database demo idempotency jobs ledger_* models_api nightly_* notify_* ogc pages_field pages_triage people_* public queue_* rebound registry* reports* scans scenes_api scenes_runs triage* uploads watch))
+DATABASE_TESTS = $(wildcard $(patsubst %,tests/test_%.py,api audit bulletin comparisons database demo idempotency ledger_* models_api nightly_* notify_* ogc pages_field pages_triage people_* public queue_* rebound registry* reports* scans scenes_api scenes_runs triage* uploads watch))
 test-postgres: $(VENV)/dev.stamp ## what touches the database once more, on a PostgreSQL of its own
 	tests/postgres.sh $(BIN)/pytest $(DATABASE_TESTS)
 

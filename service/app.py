@@ -29,10 +29,10 @@ from service.api import scans as scans_api
 from service.api import scenes as scenes_api
 from service.api import triage as triage_api
 from service.api import uploads as uploads_api
+from service.comparisons import Assess, Comparisons, Progress
 from service.database import Pairs, connect, upgrade
 from service.demo import furnish, seed_demo
 from service.intake import Intake
-from service.jobs import Assess, Comparisons, Progress
 from service.ledger.rebound import keep_releasing
 from service.metrics import Metrics
 from service.middleware import Guard, Measure, SafeHeaders

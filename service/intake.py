@@ -15,8 +15,8 @@ from inference.compare import Asked
 from inference.decode import Limits, read_raster
 from inference.reasons import InputError
 from inference.site import Site
+from service.comparisons import enqueue_comparison
 from service.database import PairRow, Pairs
-from service.jobs import enqueue_comparison
 from service.queue import Queue
 from service.storage import Storage, copy
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from service.comparisons import COMPARE, Comparisons
 from service.database import Pairs
-from service.jobs import COMPARE, Comparisons
 from service.nightly.due import NIGHT
 from service.nightly.running import Nightly
 from service.queue import Handler, Queue, Worker

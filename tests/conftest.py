@@ -23,7 +23,7 @@ from inference.assess import assess
 from inference.compare import Asked
 from inference.findings import Assessment
 from service.app import create_app
-from service.jobs import Assess, Progress
+from service.comparisons import Assess, Progress
 from service.settings import Settings
 from tests.browsing import Visit, chromium, visiting
 from tests.databases import new_database

@@ -16,8 +16,8 @@ from datasets.raster import Raster
 from inference.compare import Asked, compare
 from inference.findings import Assessment, PictureKind
 from inference.model import Model, ModelError
+from service.comparisons import Progress
 from service.database import connect
-from service.jobs import Progress
 from service.ledger.audit import verify
 from service.ledger.tables import AuditEntry
 from tests.imagery import MagentaModel, encoded, later, look

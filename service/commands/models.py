@@ -158,7 +158,7 @@ def work(
 ) -> None:
     """Work on the queue of a service: as many processes as wanted, all with its database and its data folder."""
     from service.app import load_assess
-    from service.jobs import Comparisons
+    from service.comparisons import Comparisons
     from service.language import say
     from service.metrics import Metrics
 

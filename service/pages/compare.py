@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from service.api.photographs import ghost
-from service.jobs import STAGES
+from service.comparisons import STAGES
 from service.pages import view
 from service.pages.rendering import page_language, render
 from service.services import PairDep, ServicesDep

@@ -23,8 +23,8 @@ from inference.model import Model, ModelError
 from inference.reasons import InputError
 from inference.scan.outputs import GEOJSON
 from service import errors
+from service.comparisons import read_pair
 from service.database import PairRow, Pairs
-from service.jobs import read_pair
 from service.ledger import watch
 from service.queue import Interrupted, Job, Queue, Refused, Work
 from service.registry.difference import Found, count, difference, of_features, of_findings

@@ -15,9 +15,9 @@ from sqlalchemy import delete, update
 from inference.findings import Assessment
 from inference.model import ModelError
 from inference.reasons import InputError
+from service.comparisons import COMPARE
 from service.database import PairRow, connect
 from service.intake import Upload, plain_name
-from service.jobs import COMPARE
 from service.queue import MAX_ATTEMPTS, Job
 from service.storage import Storage, copy
 from tests.queues import ended
