@@ -83,6 +83,15 @@ def test_an_export_can_be_imported_again(service: Any, kind: str) -> None:
     assert len(send(service, exported.content).json()["unchanged"]) == 6
 
 
+def test_the_list_and_its_files_hold_what_was_asked_for(service: Any) -> None:
+    send(service, some())
+    asked = {"q": "DW0003", "system": "collective"}
+    assert [each["code"] for each in service.client.get(f"{API}/sites", params=asked).json()["items"]] == ["DW0003"]
+    exported = service.client.get(f"{API}/export.geojson", params=asked).json()
+    assert [feature["id"] for feature in exported["features"]] == ["DW0003"]
+    assert service.client.get(f"{API}/export.csv", params={"system": "steel"}).status_code == 422
+
+
 def test_a_site_is_closed_step_by_step_and_its_history_says_by_whom(service: Any, engine: Any) -> None:
     with writing(engine) as session:
         own = site(session, "A", state="open")

@@ -165,6 +165,15 @@ def test_names_cannot_become_markup(service: Any, engine: Engine) -> None:
     assert 'href="/sites/%3Ci%3E%26%27"' in page
 
 
+def test_what_is_filtered_is_what_is_exported(service: Any, ledger: Engine) -> None:
+    for query, codes in (("", ["A1", "A2", "B1"]), ("?q=A&unseen=30&sort=land&page=1", ["A1", "A2"])):
+        page = get(service, query)
+        assert sorted(rows(page)) == codes
+        address = re.search(r'href="(/api/v1/ledger/export\.geojson[^"]*)"', page)
+        assert address is not None
+        assert [each["id"] for each in service.client.get(address[1]).json()["features"]] == codes
+
+
 def test_doors_are_shown_to_those_who_may_open_them(place: House) -> None:
     reviewer, analyst, inspector = (place.browser(name, name) for name in ("reviewer", "analyst", "inspector"))
     with writing(place.engine) as session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response, UploadFile
@@ -14,8 +15,10 @@ from service import errors
 from service.api.pairs import multipart
 from service.idempotency import IdempotentRoute
 from service.language import negotiate
+from service.ledger import listing
 from service.ledger.audit import Actor, writing
 from service.ledger.exporting import MEDIA_TYPES, export_ledger
+from service.ledger.filters import Filter
 from service.ledger.importing import import_ledger
 from service.ledger.reading import MAX_BYTES
 from service.ledger.rebound import take_in, tell
@@ -37,7 +40,7 @@ from service.ledger.schemas import (
     TakenOut,
 )
 from service.ledger.states import move_alert, move_site
-from service.ledger.tables import Alert, AlertState, Candidate, Decision, Observation, Site, SiteState, System
+from service.ledger.tables import Alert, AlertState, Candidate, Decision, Observation, Site
 from service.ledger.watch import rank
 from service.openapi import problems
 from service.people.rights import acting
@@ -88,20 +91,14 @@ def _alert(session: Session, alert_id: str) -> Alert:
 @router.get("/sites", operation_id="listSites", summary="List sites", responses=problems(s422="A parameter is wrong."))
 def list_sites(
     session: SessionDep,
-    state: Annotated[SiteState | None, Query(description="Only in this state.")] = None,
-    system: Annotated[System | None, Query(description="Only of this responsible system.")] = None,
-    street: Annotated[str | None, Query(max_length=64, description="Only in this street.")] = None,
+    asked: Annotated[Filter, Query()],
     limit: Limit = 100,
     offset: Offset = 0,
 ) -> SitePage:
     """Sites by code."""
-    query = select(Site)
-    for column, value in ((Site.state, state), (Site.system, system), (Site.street, street)):
-        query = query if value is None else query.where(column == value)
-    total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
-    page = query.options(joinedload(Site.courtyard)).order_by(Site.code).limit(limit).offset(offset)
-    items = [SiteOut.of(site) for site in session.scalars(page)]
-    return SitePage(items=items, total=total, limit=limit, offset=offset)
+    wanted = asked.wanted(datetime.now(UTC))
+    items = [SiteOut.of(site) for site in listing.sites(session, wanted, limit=limit, offset=offset)]
+    return SitePage(items=items, total=listing.count(session, wanted), limit=limit, offset=offset)
 
 
 @router.get("/sites/{code}", operation_id="readSite", summary="Read a site", responses=problems(s404=NO_SITE))
@@ -265,10 +262,11 @@ def import_file(
     return ImportOut.of(report, language)
 
 
-def _export(kind: str) -> Callable[[SessionDep], Response]:
-    def export(session: SessionDep) -> Response:
+def _export(kind: str) -> Callable[[SessionDep, Filter], Response]:
+    def export(session: SessionDep, asked: Annotated[Filter, Query()]) -> Response:
         headers = {"Content-Disposition": f'attachment; filename="ledger.{kind}"', "Cache-Control": "no-store"}
-        return Response(export_ledger(session, kind), media_type=MEDIA_TYPES[kind], headers=headers)
+        data = export_ledger(session, kind, wanted=asked.wanted(datetime.now(UTC)))
+        return Response(data, media_type=MEDIA_TYPES[kind], headers=headers)
 
     return export
 
@@ -280,7 +278,7 @@ for _kind, _media_type in MEDIA_TYPES.items():
         _export(_kind),
         operation_id=f"exportLedger{_kind.capitalize()}",
         summary=f"Ledger as {_kind}",
-        description="All sites in WGS-84. Importing the file again changes nothing.",
+        description="Sites in WGS-84, all of them unless told otherwise. Importing the file again changes nothing.",
         response_class=Response,
-        responses={200: {"content": _content}},
+        responses={200: {"content": _content}, **problems(s422="A parameter is wrong.")},
     )

@@ -18,11 +18,12 @@ from openpyxl.cell import WriteOnlyCell
 from pyogrio import raw
 from shapely.geometry import mapping, shape
 from shapely.geometry.base import BaseGeometry
-from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
+from service.ledger import listing
 from service.ledger.coordinates import System, system
 from service.ledger.fields import FIELDS, LOCATION, STATE_NAMES, SYSTEM_NAMES
+from service.ledger.listing import EVERYTHING, Wanted
 from service.ledger.tables import Site
 
 MEDIA_TYPES = {
@@ -37,21 +38,21 @@ _LABELS = {"WGS-84": "EPSG:4326", "CGCS2000": "EPSG:4490", "GCJ-02": None, "BD-0
 _ATTRIBUTES = tuple(field for field in FIELDS if field.name not in LOCATION or field.name == "radius_m")
 
 
-def export_ledger(session: Session, kind: str, crs: str = "WGS-84") -> bytes:
-    """All sites, by code, as one file.
+def export_ledger(session: Session, kind: str, crs: str = "WGS-84", wanted: Wanted = EVERYTHING) -> bytes:
+    """Sites, by code, as one file.
 
     Args:
         kind: one of `MEDIA_TYPES`.
         crs: coordinate system of the file; GeoJSON states none but WGS-84 (RFC 7946), so name it on import.
+        wanted: which sites.
 
     Raises:
         UnknownSystem: there is no such coordinate system.
     """
-    sites = session.scalars(select(Site).options(joinedload(Site.courtyard)).order_by(Site.code)).all()
     writers: dict[str, Callable[[Iterable[Site], System], bytes]] = {
         "csv": _csv, "xlsx": _xlsx, "geojson": _geojson, "gpkg": _geopackage,
     }  # fmt: skip
-    return writers[kind](sites, system(crs))
+    return writers[kind](listing.sites(session, wanted), system(crs))
 
 
 def _geometry(site: Site, target: System) -> BaseGeometry:

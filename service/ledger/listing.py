@@ -55,6 +55,9 @@ class Wanted:
     never_seen: bool = False
 
 
+EVERYTHING = Wanted()
+
+
 @dataclass(frozen=True, slots=True)
 class Total:
     """Sums of sites: of one responsible system, or (`system` None) of all. Areas in m2, as the ledger states them."""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from service.api.ledger import SessionDep
 from service.language import word
 from service.ledger import listing
 from service.ledger.exporting import MEDIA_TYPES
-from service.ledger.listing import Sort, Wanted
-from service.ledger.tables import SYSTEMS, Site, SiteState, System
+from service.ledger.filters import Filter
+from service.ledger.listing import Sort
+from service.ledger.tables import SYSTEMS, Site
 from service.pages.rendering import page_language, render
-from service.pages.sites import EMPTY, MARKS, Seen, Unit, Words, figure, may, seen
+from service.pages.sites import MARKS, Seen, Unit, figure, may, seen
 from service.services import ServicesDep
 
 PAGE = 50
@@ -34,35 +35,25 @@ COLUMNS: tuple[tuple[Sort, bool], ...] = (
 router = APIRouter(include_in_schema=False)
 
 
-class Asked(BaseModel):
+class Asked(Filter):
     """What the address of the page asks for."""
 
-    q: Annotated[str, Field(max_length=100)] = ""
-    state: Annotated[SiteState | None, EMPTY] = None
-    system: Annotated[System | None, EMPTY] = None
-    street: Words = None
-    batch: Words = None
-    unseen: Annotated[Literal["7", "30", "90", "never"] | None, EMPTY] = None
     sort: Sort = "code"
     order: Literal["asc", "desc"] = "asc"
     unit: Unit = "wan"
     page: Annotated[int, Field(ge=1, le=100_000)] = 1
-
-    def wanted(self, now: datetime) -> Wanted:
-        """As the ledger takes it."""
-        since = now - timedelta(days=int(self.unseen)) if self.unseen not in (None, "never") else None
-        return Wanted(self.q, self.state, self.system, self.street, self.batch, since, self.unseen == "never")
-
-    @property
-    def narrowed(self) -> bool:
-        """Whether it leaves any site out."""
-        return bool(self.q.strip() or self.state or self.system or self.street or self.batch or self.unseen)
 
     def address(self, **changes: Any) -> str:
         """The address of this page with something else asked for; on its first page unless `page` is changed."""
         values = {**self.model_dump(), "page": 1, **changes}
         defaults = Asked().model_dump()
         return "/ledger?" + urlencode({key: value for key, value in values.items() if value != defaults[key]})
+
+    def export(self, kind: str) -> str:
+        """The address of what is asked for as a file."""
+        chosen = self.model_dump(include=set(Filter.model_fields))
+        query = urlencode({key: value for key, value in chosen.items() if value})
+        return f"/api/v1/ledger/export.{kind}" + (f"?{query}" if query else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +81,7 @@ def ledger(request: Request, session: SessionDep, parts: ServicesDep, asked: Ann
         "ledger.html",
         parts.settings,
         asked=asked,
-        empty=found == 0 and listing.count(session, Wanted()) == 0,
+        empty=found == 0 and listing.count(session, listing.EVERYTHING) == 0,
         found=found,
         first=(asked.page - 1) * PAGE + 1,
         rows=[Row(site, seen(site.observed_at, now, language)) for site in rows],
@@ -108,7 +99,7 @@ def ledger(request: Request, session: SessionDep, parts: ServicesDep, asked: Ann
         figure=figure,
         marks=MARKS,
         may_import=may(request, "import"),
-        exports=list(MEDIA_TYPES) if may(request, "export") else [],
+        exports=[(kind, asked.export(kind)) for kind in MEDIA_TYPES] if may(request, "export") else [],
     )
 
 

@@ -21,11 +21,12 @@ from sqlalchemy.orm import Session
 
 from service.api.ledger import SessionDep, find_site
 from service.ledger import listing
+from service.ledger.filters import EMPTY, Words
 from service.ledger.listing import Wanted
 from service.ledger.states import CHINA
 from service.ledger.tables import SITE_STATES, UNDECIDED, Alert, Observation, Site
 from service.pages.rendering import page_language, render
-from service.pages.sites import EMPTY, MARKS, Words, area, seen
+from service.pages.sites import MARKS, area, may, seen
 from service.pages.view import percent
 from service.scenes.imagery import layers
 from service.scenes.tables import KINDS, SceneRow
@@ -83,7 +84,7 @@ def district_map(
         night=night,
         nights=nights,
         bounds=_extent(session),
-        states=listing.by_state(session, Wanted()),
+        states=listing.by_state(session, listing.EVERYTHING),
         kinds=KINDS,
         marks=MARKS,
         all_states=SITE_STATES,
@@ -190,6 +191,7 @@ def _card(request: Request, session: Session, site: Site, parts: Services, night
     alerts = session.scalars(select(Alert).where(Alert.site_id == site.id, Alert.state.in_(UNDECIDED))).all()
     return {
         "site": site,
+        "compares": may(request, "compare"),
         "areas": [(name, area(getattr(site, name), language)) for name in ("land_m2", "building_m2", "greened_m2")],
         "seen": seen(site.observed_at, datetime.now(UTC), language),
         "alerts": [(each, percent(each.probability), area(each.area_m2, language)) for each in alerts],

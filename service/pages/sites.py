@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
 from fastapi import Request
-from pydantic import BeforeValidator, Field
 from shapely.geometry.base import BaseGeometry
 
 from service.language import say
@@ -19,9 +18,6 @@ from service.pages.view import M2_PER_MU, areas
 from service.people.rights import OPERATOR, Action, SignedIn
 from service.triage.evidence import View
 
-EMPTY = BeforeValidator(lambda value: value or None)
-"""Of a field in an address: forms send empty what was not chosen."""
-Words = Annotated[Annotated[str, Field(max_length=64)] | None, EMPTY]
 Unit = Literal["wan", "mu", "m2"]
 _M2: Mapping[Unit, float] = {"wan": 10_000.0, "mu": M2_PER_MU, "m2": 1.0}
 _DIGITS: Mapping[Unit, int] = {"wan": 2, "mu": 1, "m2": 0}
