@@ -11,9 +11,12 @@ run: $(VENV)/base.stamp ## start the service with a generated, already scored de
 
 test: lint types unit ## everything CI checks, on SQLite
 
+# A module stays in one process, so that what it made for itself is made once.
+SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+
 DATABASE_TESTS = $(wildcard $(patsubst %,tests/test_%.py,api audit bulletin comparisons database demo idempotency ledger_* models_api nightly_* notify_* ogc pages_field pages_triage people_* public queue_* rebound registry* reports* scans scenes_api scenes_runs triage* uploads watch))
 test-postgres: $(VENV)/dev.stamp ## what touches the database once more, on a PostgreSQL of its own
-	tests/postgres.sh $(BIN)/pytest $(DATABASE_TESTS)
+	tests/postgres.sh $(BIN)/pytest $(SIDE_BY_SIDE) $(DATABASE_TESTS)
 
 train-env: $(VENV)/dev.stamp ## add what training needs
 
@@ -25,7 +28,7 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.stamp browser
-	$(BIN)/pytest
+	$(BIN)/pytest $(SIDE_BY_SIDE)
 
 # The browser test drives Debian's Chromium; Playwright's own download is not used.
 browser:
