@@ -285,6 +285,11 @@ class SceneReader:
             if found is None:
                 continue
             values, valid, at = found
+            if len(self._views) == 1:  # nothing lies above it
+                pixels[at], seen[at] = values.transpose(1, 2, 0), valid
+                if not valid.all():
+                    pixels[~seen] = 0
+                continue
             fresh = valid & ~seen[at]
             pixels[at][fresh] = values.transpose(1, 2, 0)[fresh]
             seen[at] |= valid

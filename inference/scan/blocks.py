@@ -65,6 +65,9 @@ class Field:
 
     def displacement(self, box: Box) -> Displacement | None:
         """(dx, dy), (H, W) float32 each, between the centres of blocks; None if nothing is to be corrected."""
+        near = self.around(box)
+        if not (near.dx.any() or near.dy.any()):
+            return None
         rows = (np.arange(box.top, box.bottom, dtype=np.float32) - self.top + 0.5) / BLOCK - 0.5
         columns = (np.arange(box.left, box.right, dtype=np.float32) - self.left + 0.5) / BLOCK - 0.5
         shifts = []
@@ -78,11 +81,13 @@ class Field:
             shifts.append((upper * (1 - part_r) + lower * part_r).astype(np.float32))
         return (shifts[0], shifts[1]) if any(s.any() for s in shifts) else None
 
-    def reasons(self, box: Box) -> NDArray[np.str_]:
-        """(H, W): code of why a pixel is not observed, or ""."""
+    def reasons(self, box: Box) -> dict[str, NDArray[np.bool_]]:
+        """Code of why pixels are not observed -> (H, W) where."""
         rows = np.clip((np.arange(box.top, box.bottom) - self.top) // BLOCK, 0, self.refused.shape[0] - 1)
         columns = np.clip((np.arange(box.left, box.right) - self.left) // BLOCK, 0, self.refused.shape[1] - 1)
-        return self.refused[np.ix_(rows, columns)]
+        refused = self.refused[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        spread = np.ix_(rows - rows.min(), columns - columns.min())
+        return {str(code): (refused == code)[spread] for code in np.unique(refused) if code}
 
     def around(self, box: Box) -> Field:
         """The part that a rectangle needs."""

@@ -119,10 +119,8 @@ def score_window(job: Job, window: Window, field: Field) -> Scored:
         _, clouded_after = moved(after, clouded_after, shift, pad)
         after, valid_after = moved(after, valid_after, shift, pad)
     coverage = np.full(valid.shape, OBSERVED, dtype=np.uint8)
-    reasons = field.reasons(seen)
-    for code in np.unique(reasons):
-        if code:
-            coverage[reasons == code] = COVERAGE.index(str(code))
+    for code, where in field.reasons(seen).items():
+        coverage[where] = COVERAGE.index(code)
     coverage[clouded | clouded_after] = COVERAGE.index("cloud")
     coverage[~(valid & valid_after)] = COVERAGE.index("nodata")
     before[~valid | clouded] = job.light_before.fill
