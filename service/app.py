@@ -25,6 +25,7 @@ from service.api import ogc as ogc_api
 from service.api import pairs as pairs_api
 from service.api import people as people_api
 from service.api import photographs as photographs_api
+from service.api import picking as picking_api
 from service.api import scans as scans_api
 from service.api import scenes as scenes_api
 from service.api import triage as triage_api
@@ -47,6 +48,7 @@ from service.pages import ledger as ledger_pages
 from service.pages import ledger_import
 from service.pages import map as map_pages
 from service.pages import people as people_pages
+from service.pages import pick as pick_pages
 from service.pages import public as public_pages
 from service.pages import reports as report_pages
 from service.pages import site as site_pages
@@ -182,6 +184,7 @@ def create_app(
     app.include_router(uploads_api.router)
     app.include_router(scans_api.router)
     app.include_router(scenes_api.router)
+    app.include_router(picking_api.router)
     app.include_router(nightly_api.router)
     app.include_router(models_api.router)
     app.include_router(ogc_api.router)
@@ -191,6 +194,7 @@ def create_app(
     openapi.install(app)
     app.mount("/static", Static(directory=STATIC), name="static")
     app.include_router(compare_pages.router)
+    app.include_router(pick_pages.router)
     app.include_router(map_pages.router)
     app.include_router(ledger_pages.router)
     app.include_router(ledger_import.router)

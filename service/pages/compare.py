@@ -9,6 +9,7 @@ from service.api.photographs import ghost
 from service.comparisons import STAGES
 from service.pages import view
 from service.pages.rendering import page_language, render
+from service.pages.sites import may
 from service.services import PairDep, ServicesDep
 
 RECENT = 12
@@ -26,6 +27,7 @@ def start(request: Request, parts: ServicesDep) -> HTMLResponse:
         recent=parts.pairs.recent(RECENT),
         ready=parts.intake is not None,
         max_bytes=parts.settings.max_bytes,
+        may_compare=may(request, "compare"),
     )
 
 

@@ -168,6 +168,7 @@ def _page(
         claim=_claim(session, row),
         steps=list(_steps(session, row, outline, language)) if decides else [],
         decides=decides,
+        compares=may(request, "compare"),
         form=form,
         problem=problem,
         nameless=nameless(request),

@@ -19,5 +19,19 @@ class QueryUnusable(errors.ServiceError):
     code = "query_unusable"
 
 
+class ImageryNotFound(errors.ServiceError):
+    """There is no such imagery, or its files are gone; `code` says which."""
+
+    code = "imagery_not_found"
+
+
+class PickUnusable(errors.ServiceError):
+    """Two dates that cannot be compared at a place; `code` says why."""
+
+    code = "imagery_same"
+
+
+errors.STATUS[ImageryNotFound] = HTTPStatus.NOT_FOUND
+errors.STATUS[PickUnusable] = HTTPStatus.UNPROCESSABLE_ENTITY
 errors.STATUS[NotOnTheMap] = HTTPStatus.NOT_FOUND
 errors.STATUS[QueryUnusable] = HTTPStatus.BAD_REQUEST

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -45,6 +45,7 @@ TILE_PX = 256
 MAX_ZOOM = 24
 MAX_READ_PX = 32 * 2**20
 """No tile takes more pixels than these to be read; a file without overviews has no small scales."""
+_ASKED = 64
 MERCATOR = morecantile.tms.get("WebMercatorQuad")
 
 Bounds = tuple[float, float, float, float]
@@ -80,15 +81,18 @@ def source(row: SceneRow, layer: Layer, folders: Sequence[Path]) -> Source:
     """
     found: Source | None = None
     if layer != "probability":
-        imagery = row.before if layer == "before" else row.after
-        if imagery is not None:
-            found = Source(tuple(imagery["sources"]), tuple(imagery["bands"]), tuple(imagery["range"]))
+        found = source_of(row.before if layer == "before" else row.after)
     elif row.probability_path is not None:
         found = Source((row.probability_path,), (1, 2, 3), None)
     allowed = layer == "probability" or (found is not None and all(below(Path(path), folders) for path in found.paths))
     if found is None or not allowed or not all(Path(path).is_file() for path in found.paths):
         raise NotOnTheMap("layer_not_found")
     return found
+
+
+def source_of(kept: Mapping[str, Any] | None) -> Source | None:
+    """The files of a date, as `service.scenes.tables.SceneRow` keeps them."""
+    return None if kept is None else Source(tuple(kept["sources"]), tuple(kept["bands"]), tuple(kept["range"]))
 
 
 def layers(row: SceneRow, folders: Sequence[Path]) -> list[Layer]:
@@ -155,15 +159,32 @@ def chip(given: Source, lon: float, lat: float, metres: float, size: int) -> byt
     Raises:
         NotOnTheMap: `place_outside_scene` if nothing was seen there, `layer_not_found`.
     """
-    around = CRS.from_proj4(f"+proj=tmerc +lat_0={lat} +lon_0={lon} +k=1 +ellps=GRS80 +units=m +no_defs")
-    half = metres / 2
-    image = _read(given, (-half, -half, half, half), around, size, "place_outside_scene")
+    image = _square(given, lon, lat, metres, size)
     colours, opacity, seen = _shown(given, image)
     if not seen.any():
         raise NotOnTheMap("place_outside_scene")
     share = opacity[..., None] / 255
     ground = np.where(seen[..., None], 245, _hatch(size)[..., None])
     return encode_jpeg(np.rint(colours * share + ground * (1 - share)).astype(np.uint8))
+
+
+def seen_share(given: Source, lon: float, lat: float, metres: float) -> float:
+    """How much of such a square was seen, 0..1, asked at `_ASKED` x `_ASKED` points.
+
+    Raises:
+        NotOnTheMap: `place_outside_scene` where it would take too long to read, `layer_not_found`.
+    """
+    return float((_square(given, lon, lat, metres, _ASKED).mask > 0).mean())
+
+
+def ground_around(lon: float, lat: float) -> CRS:
+    """Metres east and north of a place."""
+    return CRS.from_proj4(f"+proj=tmerc +lat_0={lat} +lon_0={lon} +k=1 +ellps=GRS80 +units=m +no_defs")
+
+
+def _square(given: Source, lon: float, lat: float, metres: float, size: int) -> ImageData:
+    half = metres / 2
+    return _read(given, (-half, -half, half, half), ground_around(lon, lat), size, "place_outside_scene")
 
 
 def _hatch(size: int) -> NDArray[np.int64]:
