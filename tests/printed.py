@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from PIL import Image
+from pypdf import PdfReader
 from pyproj import Transformer
 from rasterio.transform import from_origin
 from sqlalchemy.orm import Session
@@ -108,3 +111,23 @@ def add_pair(
     )  # fmt: skip
     session.flush()
     return Evidence("pair", pair_id)
+
+
+def words(content: bytes) -> str:
+    """The text of a PDF without the breaks of its lines."""
+    return re.sub(r"\s", "", "".join(page.extract_text() for page in PdfReader(io.BytesIO(content)).pages))
+
+
+def images(content: bytes) -> int:
+    """How many pictures are in a PDF."""
+    return sum(len(page.images) for page in PdfReader(io.BytesIO(content)).pages)
+
+
+def fonts(content: bytes) -> dict[str, bool]:
+    """Fonts of a PDF, and whether each is inside."""
+    found = {}
+    for page in PdfReader(io.BytesIO(content)).pages:
+        for each in page["/Resources"]["/Font"].values():
+            font = each.get_object()
+            found[str(font["/BaseFont"])] = "/FontFile2" in font.get("/FontDescriptor", {})
+    return found

@@ -25,34 +25,15 @@ from service.printing.fonts import MISSING, SANS, SERIF, characters, markup, pla
 from service.storage import Storage
 from tests.ledgers import CLERK
 from tests.people import House, house
-from tests.printed import SHA256, add_pair, add_scene, close, look
+from tests.printed import SHA256, add_pair, add_scene, close, fonts, images, look, words
 from tests.test_bulletin import opened
 
 NOON = datetime(2026, 3, 10, 4, tzinfo=UTC)
 PERIOD = "since=2026-03-01&until=2026-03-31"
 
 
-def words(content: bytes) -> str:
-    """The text of a PDF without the breaks of its lines."""
-    return re.sub(r"\s", "", "".join(page.extract_text() for page in PdfReader(io.BytesIO(content)).pages))
-
-
-def images(content: bytes) -> int:
-    return sum(len(page.images) for page in PdfReader(io.BytesIO(content)).pages)
-
-
-def fonts(content: bytes) -> dict[str, bool]:
-    """Fonts of a PDF, and whether each is inside."""
-    found = {}
-    for page in PdfReader(io.BytesIO(content)).pages:
-        for each in page["/Resources"]["/Font"].values():
-            font = each.get_object()
-            found[str(font["/BaseFont"])] = "/FontFile2" in font.get("/FontDescriptor", {})
-    return found
-
-
 def printed(story: Any) -> bytes:
-    return paper.pdf(story, "标题", "页脚", "zh")
+    return paper.pdf(story, "标题", "页脚", "zh", NOON)
 
 
 # --- Fonts --------------------------------------------------------------------------------------------------

@@ -18,6 +18,9 @@ from service.idempotency import IdempotentRoute, new_id
 from service.intake import Upload
 from service.language import negotiate
 from service.openapi import problems
+from service.pages.rendering import page_language
+from service.printing.errors import NoResult
+from service.printing.pair_pdf import pair_pdf
 from service.schemas import PairOut, PairPage, PairSummary
 from service.services import PairDep, ServicesDep
 
@@ -169,3 +172,33 @@ for _name, _media_type, _operation, _summary, _description in (
             ),
         },
     )
+
+
+@router.get(
+    "/pairs/{id}/report.pdf",
+    operation_id="readReport",
+    summary="Report as PDF",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/pdf": {}}},
+        **problems(s404=f"{NO_PAIR} Or it came to no result.", s409="The comparison is not finished."),
+    },
+)
+def read_report(row: PairDep, parts: ServicesDep, request: Request) -> Response:
+    """What the page of the pair says, on paper, in the language chosen there or the one that `Accept-Language` prefers.
+
+    The same bytes each time. Photographs are in it once a person has checked them.
+    """
+    if row.status in ("queued", "running"):
+        raise errors.NotFinished
+    if row.status == "failed":
+        raise NoResult
+    language = page_language(request, parts.settings.languages)
+    headers = {
+        "Content-Disposition": f'inline; filename="jingdi-{row.id[:8]}.pdf"',
+        "Content-Language": language,
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept-Language, Cookie",
+    }
+    content = pair_pdf(row, parts.storage.folder(row.id), language)
+    return Response(content, media_type="application/pdf", headers=headers)

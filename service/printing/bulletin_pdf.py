@@ -127,4 +127,4 @@ def bulletin_pdf(
 
     title = say(language, "bulletin.heading")
     period = spell_period(found.period, language)
-    return paper.pdf(lambda: list(chain(story())), f"{title} {period}", f"{title} · {period}", language)
+    return paper.pdf(lambda: list(chain(story())), f"{title} {period}", f"{title} · {period}", language, now)

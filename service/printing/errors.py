@@ -13,4 +13,11 @@ class PeriodReversed(errors.ServiceError):
     code = "period_reversed"
 
 
+class NoResult(errors.ServiceError):
+    """The comparison failed, so that there is nothing to report."""
+
+    code = "no_result"
+
+
+errors.STATUS[NoResult] = HTTPStatus.NOT_FOUND
 errors.STATUS[PeriodReversed] = HTTPStatus.UNPROCESSABLE_ENTITY

@@ -45,7 +45,7 @@ def packet_pdf(found: Packet, language: str, now: datetime) -> bytes:
         yield from paper.facts(_checks(found, language))
 
     title = say(language, "packet.title", code=site.code)
-    return paper.pdf(lambda: list(story()), title, title, language)
+    return paper.pdf(lambda: list(story()), title, title, language, now)
 
 
 def _facts(found: Packet, language: str, now: datetime) -> list[tuple[str, str]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from threading import Lock
 from typing import Any
 
-from reportlab.lib.colors import HexColor
+from reportlab.lib.colors import Color, HexColor
 from reportlab.lib.enums import TA_CENTER, TA_RIGHT
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
@@ -60,6 +60,7 @@ LABEL = _style("label", 8.5, 13, textColor=MUTED)
 HEAD_CELL = _style("head-cell", 7.5, 11, textColor=MUTED)
 HEAD_FIGURE = _style("head-figure", 7.5, 11, textColor=MUTED, alignment=TA_RIGHT, wordWrap=None)
 CAPTION = _style("caption", 9, 13.5)
+HEADLINE = _style("headline", 17, 25, fontName=SERIF, spaceAfter=2)
 SEAL = _style("seal", 6.5, 9, textColor=MUTED)
 
 
@@ -71,6 +72,11 @@ def text(words: object, style: ParagraphStyle = BODY) -> Paragraph:
 def heading(words: str, room: float = 45 * mm) -> list[Flowable]:
     """Of a section; on the next page if there is less than this room for it and what follows."""
     return [CondPageBreak(room), text(words, HEADING)]
+
+
+def headline(words: str, colour: Color) -> Paragraph:
+    """What came out, in a colour of its own."""
+    return text(words, ParagraphStyle("headline", HEADLINE, textColor=colour))
 
 
 def masthead(title: str, lines: Sequence[str]) -> list[Flowable]:
@@ -150,6 +156,11 @@ def side_by_side(caption: str, pictures: Sequence[tuple[bytes | None, str]], gon
     width, height = (WIDTH - gap) / 2, 62 * mm
     images = [_fitted(content, width, height) if content else text(gone, NOTE) for content, _ in pictures]
     labels = [text(label, NOTE) for _, label in pictures]
+    return KeepTogether([text(caption, CAPTION), columns([images, labels], [width + gap, width]), Spacer(0, 9)])
+
+
+def columns(rows: Sequence[list[Any]], widths: Sequence[float]) -> Table:
+    """Things side by side, without lines."""
     lines = [
         ("LEFTPADDING", (0, 0), (-1, -1), 0),
         ("RIGHTPADDING", (0, 0), (-1, -1), 0),
@@ -157,8 +168,19 @@ def side_by_side(caption: str, pictures: Sequence[tuple[bytes | None, str]], gon
         ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
     ]
-    grid = Table([images, labels], [width + gap, width], style=TableStyle([_OWN_FONT, *lines]), hAlign="LEFT")
-    return KeepTogether([text(caption, CAPTION), grid, Spacer(0, 9)])
+    return Table(rows, list(widths), style=TableStyle([_OWN_FONT, *lines]), hAlign="LEFT")
+
+
+def barred(content: Sequence[Flowable], colour: Color, thickness: float = 1.5) -> Flowable:
+    """Lines that belong together, along a bar."""
+    lines: list[Any] = [
+        ("LINEBEFORE", (0, 0), (0, -1), thickness, colour, "butt"),
+        ("LEFTPADDING", (0, 0), (-1, -1), 9),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 0),
+        ("TOPPADDING", (0, 0), (-1, -1), 1),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 2),
+    ]
+    return Table([[list(content)]], [WIDTH], splitInRow=1, style=TableStyle([_OWN_FONT, *lines]))
 
 
 def _fitted(content: bytes, width: float, height: float) -> Image:
@@ -227,16 +249,18 @@ class Chart(Flowable):
         canvas.drawRightString(right, corners[-1][1] + 5, f"{reached:,}")
 
 
-def pdf(story: Callable[[], Sequence[Flowable]], title: str, foot: str, language: str) -> bytes:
+def pdf(story: Callable[[], Sequence[Flowable]], title: str, foot: str, language: str, made: datetime) -> bytes:
     """The document. Every page says at its foot what it belongs to and which of how many it is.
 
     Args:
         story: makes what stands in it; called when no other document is being made.
+        made: when, as the file says; the same story of the same moment gives the same bytes.
     """
     buffer = io.BytesIO()
     document = BaseDocTemplate(
         buffer, pagesize=A4, title=title, author="Jingdi", lang={"zh": "zh-CN"}.get(language, language),
         leftMargin=SIDE, rightMargin=SIDE, topMargin=TOP, bottomMargin=BOTTOM, initialFontName=SANS,
+        invariant=1,
     )  # fmt: skip
     frame = Frame(
         SIDE, BOTTOM, WIDTH, A4[1] - TOP - BOTTOM, leftPadding=0, rightPadding=0, topPadding=0, bottomPadding=0
@@ -248,6 +272,7 @@ def pdf(story: Callable[[], Sequence[Flowable]], title: str, foot: str, language
 
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
+            self.setDateFormatter(lambda *_: f"{made.astimezone(UTC):D:%Y%m%d%H%M%SZ}")
             self._kept: list[dict[str, Any]] = []
 
         def showPage(self) -> None:
