@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from axe_playwright_python.base import AXE_SCRIPT
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -26,51 +27,65 @@ LAYOUT_SHIFT = """() => new Promise((resolve) => {
     let total = 0;
     new PerformanceObserver((list) => list.getEntries().forEach((entry) => (total += entry.value)))
         .observe({ type: "layout-shift", buffered: true });
-    setTimeout(() => resolve(total), 300);
+    setTimeout(() => resolve(total), 50);
 })"""
 """How much has moved by itself since the page was opened (Cumulative Layout Shift)."""
 
-OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-"""By how many pixels the page is wider than the window."""
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.getBoundingClientRect().width"
+"""By how many pixels the page is wider than the window, less what is kept free for a scroll bar."""
 
-_POOR_CONTRAST = """([solid, leave]) => {
-    const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-    const rgba = (colour) => {
-        canvas.clearRect(0, 0, 1, 1);
-        canvas.fillStyle = colour;
-        canvas.fillRect(0, 0, 1, 1);
-        return [...canvas.getImageData(0, 0, 1, 1).data];
-    };
-    const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-        .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const behind = (element) => {
-        for (let each = element; each; each = each.parentElement) {
-            const colour = rgba(getComputedStyle(each).backgroundColor);
-            if (colour[3] >= solid) return colour;
-        }
-        return [255, 255, 255, 255];
-    };
-    const poor = [];
-    for (const element of document.querySelectorAll("main *, header *, footer")) {
-        const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-        if (!own || !element.checkVisibility() || element.closest(leave)) continue;
-        const [a, b] = [light(rgba(getComputedStyle(element).color)), light(behind(element))];
-        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-        if (ratio < 4.5) poor.push(`${element.className}: ${element.textContent.trim()} ${ratio.toFixed(2)}`);
-    }
-    return poor;
+STANDARD = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+"""WCAG 2.2 AA, as axe names its parts."""
+
+_AXE = """async ([options, pictures]) => {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(`${pictures} { visibility: hidden !important; }`);
+    if (pictures) document.adoptedStyleSheets.push(sheet);
+    const { violations, incomplete } = await axe.run(document, { preload: false, ...options });
+    if (pictures) document.adoptedStyleSheets.pop();
+    return { violations, incomplete };
 }"""
+_PICTURES = "svg, svg *, img, video"
+_BEHIND_DIALOG = "body:has(dialog[open]) :not(:has(dialog[open]), dialog[open], dialog[open] *)"
+_NOT_SEEN = ("nonBmp", "shortTextContent", "elmPartiallyObscured")
 
 
-def poor_contrast(page: Page, *, solid: int = 231, leave: str = "svg, option, :disabled + span, :disabled") -> Any:
-    """Texts that stand out less than WCAG 2.2 AA asks for; what cannot be used is left out, as there.
+def axe(page: Page) -> list[str]:
+    """What keeps people from using a page, serious or critical by WCAG 2.2 AA; what axe says of each."""
+    options = {"runOnly": {"type": "tag", "values": STANDARD}, "rules": {"color-contrast": {"enabled": False}}}
+    return [_told(rule, node) for rule, node in _found(page, options)["violations"]] + contrast(page)
 
-    Args:
-        solid: from this opacity (0..255) on, a background is what is seen behind a text.
-        leave: selector of what is not looked at, with all that is in it.
+
+def contrast(page: Page) -> list[str]:
+    """Texts that stand out too little, and such as axe cannot say it of.
+
+    Pictures are hidden meanwhile: axe takes what lies outside of their frames for something over the text. What is
+    written on a picture is not judged. So is what lies behind an open dialog, which nobody can use then.
     """
-    return page.evaluate(_POOR_CONTRAST, [solid, leave])
+    found = _found(page, {"runOnly": {"type": "rule", "values": ["color-contrast"]}}, f"{_PICTURES}, {_BEHIND_DIALOG}")
+    unsure = [(rule, node) for rule, node in found["incomplete"] if not _beyond_judging(page, node)]
+    return [_told(rule, node) for rule, node in (*found["violations"], *unsure)]
+
+
+def _found(page: Page, options: dict[str, Any], hidden: str = "") -> dict[str, list[tuple[Any, Any]]]:
+    """Of the `violations` and the `incomplete`: (rule, node) of all that are serious or critical."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    found = page.evaluate(_AXE, [options, hidden])
+    return {
+        outcome: [(rule, node) for rule in rules for node in rule["nodes"] if node["impact"] in ("serious", "critical")]
+        for outcome, rules in found.items()
+    }
+
+
+def _beyond_judging(page: Page, node: Any) -> bool:
+    """Signs that are no text, what is scrolled out of sight, and what is written on pictures."""
+    why = (node["any"][0]["data"] or {}).get("messageKey")
+    return why in _NOT_SEEN or bool(page.locator(node["target"][0]).evaluate("each => each.closest('.frame') !== null"))
+
+
+def _told(rule: Any, node: Any) -> str:
+    return f"{rule['id']}: {node['target']} {node['failureSummary']}"
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from service.ledger.checking import as_json
 from service.ledger.tables import Decision
 from service.scenes.tables import SceneRow
 from service.settings import Settings
-from tests.browsing import LAYOUT_SHIFT, OVERFLOW, Visit, needs_chromium, poor_contrast, served
+from tests.browsing import OVERFLOW, Visit, needs_chromium, served
 from tests.databases import new_database
 from tests.leads import TAKEN, plant
 from tests.ledgers import site
@@ -259,24 +259,6 @@ def test_a_telephone_shows_everything_without_sideways_scrolling(visit: Visit, l
         page.goto(visit.address + path)
         page.wait_for_load_state("networkidle")
         assert page.evaluate(OVERFLOW) <= 0, path
-
-
-@pytest.mark.parametrize("width", [390, 1440])
-def test_nothing_moves_while_a_page_loads(visit: Visit, width: int) -> None:
-    for path in PAGES:
-        page = visit.page(path, width=width)
-        page.wait_for_load_state("networkidle")
-        assert page.evaluate(LAYOUT_SHIFT) < 0.01, path
-        page.context.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_enough_contrast(visit: Visit, scheme: Any) -> None:
-    page = visit.page(color_scheme=scheme)
-    for path in PAGES:
-        page.goto(visit.address + path)
-        page.wait_for_load_state("networkidle")
-        assert poor_contrast(page) == [], path
 
 
 # --- Without a script -------------------------------------------------------------------------------------

@@ -196,6 +196,7 @@ function draw() {
   document.getElementById("route").hidden = items.length < 1;
   const text = items.length > 1 || here ? say(here ? "route.from_here" : "route.from_first", { value: distance(lengthOf(items, here)) }) : "";
   document.getElementById("route-text").textContent = text;
+  root.dataset.drawn = "";
   mark();
 }
 
