@@ -88,7 +88,8 @@ def alignment(before: Image, before_valid: Mask, after: Image, after_valid: Mask
         fields.append(_orientation(small, mask))
     window = np.outer(np.hanning(size[1]), np.hanning(size[0])).astype(np.float32)
     first, second = (field * window for field in fields)
-    correlation = np.fft.ifft2(np.fft.fft2(first) * np.conj(np.fft.fft2(second))).real
+    product = cv2.mulSpectrums(_spectrum(first), _spectrum(second), 0, conjB=True)
+    correlation = np.asarray(cv2.idft(product, flags=cv2.DFT_SCALE), dtype=np.float32)[..., 0]
     deviation = float(correlation.std())
     if deviation == 0:
         return Alignment(0.0, 0.0, 0.0, 0.0)
@@ -98,6 +99,11 @@ def alignment(before: Image, before_valid: Mask, after: Image, after_valid: Mask
     significance = float(correlation.max()) / deviation
     consistency = _consistency(first, np.roll(second, (int(row), int(column)), axis=(0, 1)))
     return Alignment(dx * width / size[0], dy * height / size[1], significance, consistency)
+
+
+def _spectrum(field: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """(H, W) -> (H, W, 2), real and imaginary part."""
+    return np.asarray(cv2.dft(field.view(np.float32).reshape(*field.shape, 2)), dtype=np.float32)
 
 
 def _consistency(first: NDArray[np.complex64], second: NDArray[np.complex64]) -> float:

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from inference.reasons import InputError, Reason
 from inference.scan.blocks import Block
 from inference.scan.windows import Window
 
+_LEVEL = 1
+"""Of compression: what is read once and dropped is not worth more time."""
 PLAN, SUMMARY, SCRATCH = "plan.json", "summary.json", "scratch"
 
 
@@ -56,6 +59,12 @@ def sync_folder(folder: Path) -> None:
 
 def as_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def _parts(path: Path) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """Why a window was set aside, and its layers."""
+    buffer = io.BytesIO(zlib.decompress(path.read_bytes()))
+    return np.load(buffer), np.load(buffer)
 
 
 class Journal:
@@ -133,21 +142,22 @@ class Journal:
     def keep_window(self, window: Window, layers: NDArray[np.uint8], error: str | None = None) -> None:
         """`error`: why the window was set aside; then it is tried again when the run is resumed."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, layers=layers, error=np.array(error or ""))
-        write_whole(self._window(window), buffer.getvalue())
+        for part in (np.array(error or ""), layers):
+            np.save(buffer, part)
+        write_whole(self._window(window), zlib.compress(buffer.getbuffer(), _LEVEL))
 
     def window(self, window: Window) -> tuple[NDArray[np.uint8], str]:
         """Layers, and why it was set aside ("" if it was not)."""
-        with np.load(self._window(window)) as file:
-            return file["layers"], str(file["error"])
+        error, layers = _parts(self._window(window))
+        return layers, str(error)
 
     def drop_row(self, row: int) -> None:
         """Windows whose pixels have all gone into strips."""
-        for path in self._windows.glob(f"{row:05d}_*.npz"):
+        for path in self._windows.glob(f"{row:05d}_*.npy.z"):
             path.unlink()
 
     def _window(self, window: Window) -> Path:
-        return self._windows / f"{window.key}.npz"
+        return self._windows / f"{window.key}.npy.z"
 
     # --- Strips -------------------------------------------------------------------------------------------
 
@@ -168,10 +178,8 @@ class Journal:
         failed = {r for r in range(rows) if self.strip(r).exists() and any(w["error"] for w in self.strip_windows(r))}
         for row in failed | {r + 1 for r in failed}:
             self.strip(row).unlink(missing_ok=True)
-        for path in self._windows.glob("*.npz"):
-            with np.load(path) as file:
-                error = str(file["error"])
-            if error:
+        for path in self._windows.glob("*.npy.z"):
+            if str(_parts(path)[0]):
                 path.unlink()
         (self.folder / SUMMARY).unlink(missing_ok=True)
 

@@ -105,7 +105,7 @@ def encoded(grid: Grid, lattice: Lattice, row: int, values: NDArray[np.uint8]) -
     place = grid.part(first, 0, last - first, grid.width)
     profile = {
         "driver": "GTiff", "width": place.width, "height": place.height, "count": BANDS, "dtype": "uint8",
-        "crs": place.crs, "transform": place.transform, "compress": "deflate", "tiled": True,
+        "crs": place.crs, "transform": place.transform, "compress": "deflate", "zlevel": 1, "tiled": True,
         "blockxsize": _TILE, "blockysize": _TILE, "interleave": "band",
     }  # fmt: skip
     with rasterio.Env(**GDAL_OPTIONS), MemoryFile() as memory:

@@ -225,7 +225,7 @@ def _cog(vrt: str, path: Path, resampling: str, describe: Callable[[Any], None])
                 describe(file)
             copy(
                 source, partial, driver="COG", compress="deflate", blocksize=512, bigtiff="if_safer",
-                overview_resampling=resampling, num_threads=1,
+                overview_resampling=resampling, num_threads="all_cpus",
             )  # fmt: skip
             with rasterio.open(partial) as file:  # GDAL may notice only now that the disk was full
                 file.read(1, window=((file.height - 1, file.height), (file.width - 1, file.width)))

@@ -29,7 +29,7 @@ from inference.scan.trace import trace
 from inference.scan.window import COVERAGE, Job, Predictor, failed_window, hold, measure_blocks, score_window
 from inference.scan.windows import Window, lattice
 
-FORMAT = 1
+FORMAT = 2
 TRIES = 3
 """A window that fails as often is set aside."""
 _BLOCKS_AT_ONCE = 8

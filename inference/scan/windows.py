@@ -20,7 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from datasets.scene import Grid
 
-SIDE = 1024
+SIDE = 1280
 """What the network sees at once, pixels a side. Larger loses less to margins and needs more memory."""
 MARGIN = 120
 BLEND = 16

@@ -85,7 +85,7 @@ def _scan(paths: tuple[Path, Path], out: Path, *, network: bool, **options: Any)
 
 
 class _Disk:
-    """The most that lay in the scratch folder at once, looked at four times a second."""
+    """The most that lay at once beside what is or becomes output, looked at four times a second."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.peak, self._stop = folder, 0, threading.Event()
@@ -95,7 +95,7 @@ class _Disk:
     def _watch(self) -> None:
         while not self._stop.wait(0.25):
             total = 0
-            for path in [*self._folder.glob("scratch/**/*"), *self._folder.glob("partial-*")]:
+            for path in [*self._folder.glob("scratch/**/*"), *self._folder.glob("partial-*.tmp")]:
                 try:
                     total += path.stat().st_size
                 except OSError:
@@ -119,14 +119,13 @@ def _one(side: int, folder: Path, *, network: bool) -> None:
     cpu = used.ru_utime + used.ru_stime - base.ru_utime - base.ru_stime
     written = sum(p.stat().st_size for p in out.iterdir())
     stages = result.seconds
-    others = sum(v for k, v in stages.items() if k != "network")
     print(
         f"{side:>6} px  {wall:7.0f} s  {cpu:7.0f} s CPU  {side**2 / wall / 1e6:5.2f} Mpx/s  "
         f"peak RSS {used.ru_maxrss / 1024:5.0f} MB  scratch / output {disk.close() / written:.2f}  "
         f"output {written / 2**20:.0f} MB"
     )
     print("        " + ", ".join(f"{k} {v:.1f} s" for k, v in stages.items()), end="")
-    print(f"; other than the network {100 * others / sum(stages.values()):.0f} %", flush=True)
+    print(f"; without the network running {100 * (1 - stages.get('network', 0) / wall):.0f} % of the time", flush=True)
 
 
 def _killed(side: int, folder: Path, times: int) -> None:
