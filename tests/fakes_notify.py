@@ -95,6 +95,22 @@ def _part(text: str) -> str:
     return found[0] if found else ""
 
 
+class _Patient:
+    """A server that does not complain of senders who were killed."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[misc]
+
+
+class _HttpServer(_Patient, ThreadingHTTPServer):
+    pass
+
+
+class _SmtpServer(_Patient, socketserver.ThreadingTCPServer):
+    pass
+
+
 class _Http(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Any
@@ -148,7 +164,7 @@ _ANSWERS: dict[str, tuple[Any, Any]] = {
 @contextmanager
 def http_receiver(kind: str, receiver: Receiver) -> Iterator[str]:
     """A webhook, WeCom, DingTalk or Feishu server; yields its URL."""
-    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _Http)
+    server: Any = _HttpServer(("127.0.0.1", 0), _Http)
     server.receiver, server.daemon_threads = receiver, True
     server.succeeded, server.failed = _ANSWERS[kind]
     with _serving(server):
@@ -191,7 +207,7 @@ class _Smtp(socketserver.StreamRequestHandler):
 @contextmanager
 def smtp_receiver(receiver: Receiver) -> Iterator[int]:
     """An SMTP server; yields its port."""
-    server: Any = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Smtp)
+    server: Any = _SmtpServer(("127.0.0.1", 0), _Smtp)
     server.receiver, server.daemon_threads = receiver, True
     with _serving(server):
         yield server.server_address[1]
