@@ -165,6 +165,17 @@ def test_findings_outside_the_ledger_are_candidates_and_seen_again(engine: Engin
         assert [(each.looks, each.probability) for each in seen] == [(1, 0.9), (2, 0.95)]
 
 
+def test_what_stands_at_both_dates_outside_the_ledger_is_no_candidate_but_confirms_one(engine: Engine) -> None:
+    add(engine, "A")
+    house, later = shed(500, 500, cause="remaining"), shed(-800, 0, cause="remaining")
+    first, second = run(engine, scan(0, house, shed(-800, 0)), scan(1, house, later))
+    assert len(first.candidates) == 1
+    assert second.candidates == first.candidates
+    with Session(engine) as session:
+        [kept] = session.scalars(select(Candidate)).all()
+        assert (kept.cause, kept.looks) == ("new", 2)
+
+
 @pytest.mark.parametrize(
     ("x", "side", "hit"),
     [

@@ -2,7 +2,8 @@
 
 A finding on a closed site opens one alert per site and cause; being seen again adds a look to it. A second look
 counts only if it is of another scene and another day and sees the structure in the same place. A finding on an open
-site is a look and no alert; one outside the ledger is a candidate for it. A site that was not seen whole stays
+site is a look and no alert. Outside the ledger what is new is a candidate for it; what stands at both dates is how a
+city looks, and only adds a look to the candidate that it was when it was new. A site that was not seen whole stays
 "not observed since", whatever else the scan says.
 """
 
@@ -352,10 +353,10 @@ class _Work:
         for sighting in sightings:
             place = self.on_map(sighting.polygon)
             hits = [known[i] for i in tree.query(place, predicate="intersects").tolist()]
-            found = next((candidate for candidate in hits if candidate.cause == sighting.cause), None)
-            if found is None:
+            found = min(hits, key=lambda candidate: candidate.cause != sighting.cause, default=None)
+            if found is None and sighting.cause == "new":
                 self._new_candidate(sighting)
-            elif found.last_seen_at < self.scan.taken_at and found.last_scene != self.scan.scene:
+            elif found and found.last_seen_at < self.scan.taken_at and found.last_scene != self.scan.scene:
                 found.last_seen_at, found.last_scene = self.scan.taken_at, self.scan.scene
                 found.looks += 1
                 found.probability = max(found.probability, sighting.probability)
