@@ -14,7 +14,7 @@ test: lint types unit ## everything CI checks, on SQLite
 # A module stays in one process, so that what it made for itself is made once.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 
-DATABASE_TESTS = $(wildcard $(patsubst %,tests/test_%.py,api audit bulletin comparisons database demo idempotency ledger_* models_api nightly_* notify_* ogc pages_field pages_pick pages_triage people_* public queue_* rebound registry* reports* scans scenes_api scenes_pick scenes_runs triage* uploads watch))
+DATABASE_TESTS = $(wildcard $(patsubst %,tests/test_%.py,api audit bulletin comparisons corrections database demo idempotency ledger_* models_api nightly_* notify_* ogc pages_field pages_pick pages_triage people_* public queue_* rebound registry* reports* scans scenes_api scenes_pick scenes_runs triage* uploads watch))
 test-postgres: $(VENV)/dev.stamp ## what touches the database once more, on a PostgreSQL of its own
 	tests/postgres.sh $(BIN)/pytest $(SIDE_BY_SIDE) $(DATABASE_TESTS)
 

@@ -16,6 +16,7 @@ from inference.compare import Asked, compare
 from inference.findings import Assessment
 from inference.model import ModelError
 from service import errors, openapi, operations
+from service.api import corrections as corrections_api
 from service.api import field as field_api
 from service.api import ledger as ledger_api
 from service.api import models as models_api
@@ -185,6 +186,7 @@ def create_app(
     app.include_router(scans_api.router)
     app.include_router(scenes_api.router)
     app.include_router(picking_api.router)
+    app.include_router(corrections_api.router)
     app.include_router(nightly_api.router)
     app.include_router(models_api.router)
     app.include_router(ogc_api.router)

@@ -161,7 +161,7 @@ def test_what_cannot_be_exported_is_counted_by_why(engine: Engine, tmp_path: Pat
     result = export(tmp_path, "--language", "en")
     assert result.exit_code == 1
     assert "imagery not registered with this service, or gone: 1" in result.output
-    assert "No decision can be exported." in result.output
+    assert "No decision or correction can be exported." in result.output
     assert not (tmp_path / "sets").exists()
 
 

@@ -1,4 +1,4 @@
-"""`jingdi feedback export`: what people decided, as a set that `jingdi train` reads.
+"""`jingdi feedback export`: what people decided and corrected, as a set that `jingdi train` reads.
 
 Exit codes: 0 written, 1 nothing to write, 2 usage or a folder that cannot be written.
 """
@@ -22,7 +22,7 @@ from service.commands.ledger import (
     settings_for,
 )
 
-feedback = typer.Typer(no_args_is_help=True, help="Decisions on leads, back into training.")
+feedback = typer.Typer(no_args_is_help=True, help="Decisions and corrections, back into training.")
 
 
 def register(app: typer.Typer) -> None:
@@ -36,17 +36,20 @@ def export(
     data_dir: DataOption = None,
     language: LanguageOption = "zh",
 ) -> None:
-    """Write imagery and labels of every decided lead; `jingdi train` reads them as the source `feedback`."""
+    """Write imagery and labels of every decided lead and corrected pair, which `jingdi train` reads as `feedback`."""
     from sqlalchemy.orm import Session
 
+    from service.corrections import export as corrections
     from service.language import say
-    from service.triage.feedback import export as run
+    from service.storage import Storage
+    from service.triage.feedback import export as decided
 
     check_language(language)
-    engine = open_database(data_dir)
+    engine, settings = open_database(data_dir), settings_for(data_dir)
     try:
         with Session(engine) as session:
-            done = run(session, settings_for(data_dir).scene_folders, to)
+            done = decided(session, settings.scene_folders, to)
+            done.add(corrections.export(session, Storage(settings.data_dir), settings.limits, to))
     except OSError as error:
         fail(f"{error.filename}: {error.strerror or error}")
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import service.corrections.tables
 import service.field.tables
 import service.idempotency
 import service.ledger.tables

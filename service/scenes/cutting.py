@@ -64,8 +64,8 @@ def submit(
         raise PickUnusable
     before, after = (find(session, folders, side) for side in sides)
     if before.taken_at > after.taken_at:
-        days = {f"{side}_day": f"{each.taken_at.astimezone(CHINA):%Y-%m-%d}" for side, each in _named(before, after)}
-        raise PickUnusable("imagery_order", **days)
+        before_day, after_day = (f"{each.taken_at.astimezone(CHINA):%Y-%m-%d}" for each in (before, after))
+        raise PickUnusable("imagery_order", before_day=before_day, after_day=after_day)
     with TemporaryDirectory() as folder:
         paths = [Path(folder) / side for side, _ in _named(before, after)]
         with _ONE_AT_A_TIME:

@@ -43,11 +43,16 @@ class LeftOut(Exception):
 
 @dataclass
 class Exported:
-    """What was written, and how many looks were not, by why."""
+    """What was written, and how many looks or pairs were not, by why."""
 
     pairs: int = 0
     decisions: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Exported) -> None:
+        """What was written elsewhere."""
+        self.pairs, self.decisions = self.pairs + other.pairs, self.decisions + other.decisions
+        self.left_out += other.left_out
 
 
 def export(session: Session, folders: Sequence[Path], to: Path) -> Exported:
