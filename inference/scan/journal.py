@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ _LEVEL = 1
 PLAN, SUMMARY, SCRATCH = "plan.json", "summary.json", "scratch"
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, even after a power cut.
+def write_whole(path: Path, data: bytes | memoryview | Iterable[bytes]) -> None:
+    """Write a file, in one piece or in several, so that it is there whole or not at all, even after a power cut.
 
     Raises:
         OSError: no space, no permission; nothing is left behind.
@@ -38,7 +38,7 @@ def write_whole(path: Path, data: bytes) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         with partial.open("wb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes | memoryview) else data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -164,7 +164,7 @@ class Journal:
     def strip(self, row: int) -> Path:
         return self._strips / f"{row:05d}.tif"
 
-    def keep_strip(self, row: int, data: bytes, windows: list[dict[str, Any]]) -> None:
+    def keep_strip(self, row: int, data: bytes | memoryview, windows: list[dict[str, Any]]) -> None:
         """A row of windows as one piece of the mosaic, and what became of each window."""
         write_whole(self.strip(row).with_suffix(".json"), as_json(windows))
         write_whole(self.strip(row), data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -99,7 +101,8 @@ def status(record: dict[str, Any]) -> str:
     return "partly_observed" if record["observed_share"] else "not_observed"
 
 
-def encoded(grid: Grid, lattice: Lattice, row: int, values: NDArray[np.uint8]) -> bytes:
+@contextmanager
+def encoded(grid: Grid, lattice: Lattice, row: int, values: NDArray[np.uint8]) -> Iterator[memoryview]:
     """A strip as GeoTIFF."""
     first, last = lattice.strip(row)
     place = grid.part(first, 0, last - first, grid.width)
@@ -111,7 +114,7 @@ def encoded(grid: Grid, lattice: Lattice, row: int, values: NDArray[np.uint8]) -
     with rasterio.Env(**GDAL_OPTIONS), MemoryFile() as memory:
         with memory.open(**profile) as file:
             file.write(values)
-        return bytes(memory.getbuffer())
+        yield memoryview(memory.getbuffer())
 
 
 class Mosaic:

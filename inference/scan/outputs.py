@@ -6,7 +6,7 @@ Everything follows from the inputs alone, to the byte: no file says when it was 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -138,16 +138,20 @@ def _columns(found: list[Located], about: About) -> dict[str, list[Any]]:
 
 def write_geojson(path: Path, found: list[Located], about: About) -> None:
     """Findings in WGS-84, RFC 7946."""
+    write_whole(path, _collection(found, about))
+
+
+def _collection(found: list[Located], about: About) -> Iterator[bytes]:
+    """Piece by piece: all of a city at once takes more memory than the scan of it."""
     columns = _columns(found, about)
-    lines = []
+    yield b'{"type": "FeatureCollection", "features": [\n'
     for i, finding in enumerate(found):
         geometry = mapping(_counter_clockwise(finding.lonlat))
         geometry = {"type": geometry["type"], "coordinates": _rounded(geometry["coordinates"])}
         properties = {name: values[i] for name, values in columns.items() if name != "id"}
         feature = {"type": "Feature", "id": i + 1, "geometry": geometry, "properties": properties}
-        lines.append(json.dumps(feature, ensure_ascii=False))
-    body = ",\n".join(lines)
-    write_whole(path, f'{{"type": "FeatureCollection", "features": [\n{body}\n]}}\n'.encode())
+        yield (",\n" if i else "").encode() + json.dumps(feature, ensure_ascii=False).encode()
+    yield b"\n]}\n"
 
 
 def _counter_clockwise(geometry: BaseGeometry) -> BaseGeometry:

@@ -26,7 +26,7 @@ from inference.scan import outputs
 from inference.scan.journal import Journal
 from inference.scan.mosaic import Mosaic, encoded, status, strip
 from inference.scan.trace import trace
-from inference.scan.window import COVERAGE, Job, Predictor, failed_window, hold, measure_blocks, score_window
+from inference.scan.window import COVERAGE, Job, Predictor, failed_window, hold, let_go, measure_blocks, score_window
 from inference.scan.windows import Window, lattice
 
 FORMAT = 2
@@ -124,14 +124,15 @@ class _Run:
         for scene in (before, after):
             check(scene)
         self._journal, self._grid, self._progress = journal, grid, progress
-        self._model = load()
-        hold(self._model)
+        model = load()
+        hold(model)
+        self._contract, self._named = model.contract, (model.name, model.version, model.sha256)
         _check_dates(before, after)
-        _check_gsd(grid, self._model.contract)
+        _check_gsd(grid, self._contract)
         self._lattice = lattice(grid, extent(before, grid), origin)
         self._job = Job(
             before, after, grid, None if area is None else shapely.to_wkb(area),
-            *self._radiometry(before, after), load, self._model.sha256,
+            *self._radiometry(before, after), load, model.sha256,
         )  # fmt: skip
         self._plan = _plan(self._job, origin)
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -159,6 +160,7 @@ class _Run:
             with ThreadPoolExecutor(2, thread_name_prefix="scan") as threads:
                 field = self._register(threads)
                 self._score(threads, field)
+        let_go()
         return self._write(field)
 
     # --- Register -----------------------------------------------------------------------------------------
@@ -226,7 +228,8 @@ class _Run:
         first, last = self._lattice.strip(row)
         if first < last:
             values, records = strip(self._journal, self._lattice, row)
-            self._journal.keep_strip(row, encoded(self._grid, self._lattice, row, values), records)
+            with encoded(self._grid, self._lattice, row, values) as data:
+                self._journal.keep_strip(row, data, records)
         if row:
             self._journal.drop_row(row - 1)
         self._seconds["blend and write"] += time.perf_counter() - began
@@ -272,8 +275,8 @@ class _Run:
                 self._report("write", top * grid.width, grid.height * grid.width, began)
                 return file.read(window=((top, bottom), (0, grid.width)))
 
-            patches = trace(rows, grid.height, grid.width, self._model.contract)
-        found = outputs.locate(patches, grid, self._model.contract.area_error_px)
+            patches = trace(rows, grid.height, grid.width, self._contract)
+        found = outputs.locate(patches, grid, self._contract.area_error_px)
         self._seconds["vectorise"] += time.perf_counter() - began
         began = time.perf_counter()
         windows = [w for row in mosaic.rows for w in self._journal.strip_windows(row)]
@@ -292,11 +295,8 @@ class _Run:
         return Scan(summary, dict(self._seconds))
 
     def _about(self) -> outputs.About:
-        job, model = self._job, self._model
-        return outputs.About(
-            job.before.captured_at, job.after.captured_at, job.before.name, job.after.name,
-            model.name, model.version, model.sha256,
-        )  # fmt: skip
+        before, after = self._job.before, self._job.after
+        return outputs.About(before.captured_at, after.captured_at, before.name, after.name, *self._named)
 
     def _summary(
         self, found: list[outputs.Located], windows: list[dict[str, Any]], field: registration.Field
