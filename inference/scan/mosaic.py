@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -34,26 +34,46 @@ def _weight(lattice: Lattice, window: Window) -> NDArray[np.uint32]:
     return np.outer(rows, columns).astype(np.uint32)
 
 
-def strip(journal: Journal, lattice: Lattice, row: int) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+@contextmanager
+def strip(
+    journal: Journal, grid: Grid, lattice: Lattice, row: int
+) -> Iterator[tuple[memoryview, list[dict[str, Any]]]]:
     """Blend a row of windows, and the end of the row above, into the rows of pixels that are final now.
 
-    Returns:
-        (4, rows, width) uint8 as in `Scored.layers`, and a record of each window of the row.
+    Yields:
+        A GeoTIFF of them, uint8 with the layers of `Scored.layers` as bands, and a record of each window of the row.
     """
     first, last = lattice.strip(row)
-    result = np.empty((BANDS, last - first, lattice.width), dtype=np.uint8)
+    place = grid.part(first, 0, last - first, grid.width)
+    profile = {
+        "driver": "GTiff", "width": place.width, "height": place.height, "count": BANDS, "dtype": "uint8",
+        "crs": place.crs, "transform": place.transform, "compress": "deflate", "zlevel": 1, "tiled": True,
+        "blockxsize": _TILE, "blockysize": _TILE, "interleave": "band",
+    }  # fmt: skip
     load = lru_cache(maxsize=4)(lambda r, c: journal.window(lattice.window(r, c)))
-    records = []
+    with rasterio.Env(**GDAL_OPTIONS), MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            # Tiles by tiles: of a wide scene all rows at once take more memory than the network.
+            for top in range(first, last, _TILE):
+                bottom = min(last, top + _TILE)
+                values = _rows(lattice, row, top, bottom, load)
+                file.write(values, window=((top - first, bottom - first), (0, lattice.width)))
+        yield memoryview(memory.getbuffer()), [_record(w, *load(w.row, w.column)) for w in lattice.row(row)]
+
+
+def _rows(
+    lattice: Lattice, row: int, top: int, bottom: int, load: Callable[[int, int], tuple[NDArray[np.uint8], str]]
+) -> NDArray[np.uint8]:
+    """(4, rows, width): some rows of a strip."""
+    result = np.empty((BANDS, bottom - top, lattice.width), dtype=np.uint8)
     for column in range(len(lattice.lefts)):
         start = lattice.lefts[column] + MARGIN
-        piece = Box(first, max(0, start), last, min(lattice.width, start + STEP))
-        if column == len(lattice.lefts) - 1:
-            piece = Box(first, max(0, start), last, lattice.width)
+        right = lattice.width if column == len(lattice.lefts) - 1 else min(lattice.width, start + STEP)
+        piece = Box(top, max(0, start), bottom, right)
         around = [(r, c) for r in (row - 1, row) for c in (column - 1, column) if r >= 0 and c >= 0]
         parts = [(lattice.window(r, c), load(r, c)[0]) for r, c in around]
         result[:, :, piece.left : piece.right] = _blend(lattice, piece, parts)
-        records.append(_record(lattice.window(row, column), *load(row, column)))
-    return result, records
+    return result
 
 
 def _blend(lattice: Lattice, piece: Box, parts: list[tuple[Window, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
@@ -99,22 +119,6 @@ def status(record: dict[str, Any]) -> str:
     if not record["not_observed_px"]:
         return "observed"
     return "partly_observed" if record["observed_share"] else "not_observed"
-
-
-@contextmanager
-def encoded(grid: Grid, lattice: Lattice, row: int, values: NDArray[np.uint8]) -> Iterator[memoryview]:
-    """A strip as GeoTIFF."""
-    first, last = lattice.strip(row)
-    place = grid.part(first, 0, last - first, grid.width)
-    profile = {
-        "driver": "GTiff", "width": place.width, "height": place.height, "count": BANDS, "dtype": "uint8",
-        "crs": place.crs, "transform": place.transform, "compress": "deflate", "zlevel": 1, "tiled": True,
-        "blockxsize": _TILE, "blockysize": _TILE, "interleave": "band",
-    }  # fmt: skip
-    with rasterio.Env(**GDAL_OPTIONS), MemoryFile() as memory:
-        with memory.open(**profile) as file:
-            file.write(values)
-        yield memoryview(memory.getbuffer())
 
 
 class Mosaic:

@@ -24,7 +24,7 @@ from inference.reasons import InputError, Reason
 from inference.scan import blocks as registration
 from inference.scan import outputs
 from inference.scan.journal import Journal
-from inference.scan.mosaic import Mosaic, encoded, status, strip
+from inference.scan.mosaic import Mosaic, status, strip
 from inference.scan.trace import trace
 from inference.scan.window import COVERAGE, Job, Predictor, failed_window, hold, let_go, measure_blocks, score_window
 from inference.scan.windows import Window, lattice
@@ -227,8 +227,7 @@ class _Run:
         began = time.perf_counter()
         first, last = self._lattice.strip(row)
         if first < last:
-            values, records = strip(self._journal, self._lattice, row)
-            with encoded(self._grid, self._lattice, row, values) as data:
+            with strip(self._journal, self._grid, self._lattice, row) as (data, records):
                 self._journal.keep_strip(row, data, records)
         if row:
             self._journal.drop_row(row - 1)
