@@ -25,7 +25,8 @@ _ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking"
 
 LAYOUT_SHIFT = """() => new Promise((resolve) => {
     let total = 0;
-    new PerformanceObserver((list) => list.getEntries().forEach((entry) => (total += entry.value)))
+    const itself = (entry) => !entry.hadRecentInput;
+    new PerformanceObserver((list) => list.getEntries().filter(itself).forEach((entry) => (total += entry.value)))
         .observe({ type: "layout-shift", buffered: true });
     setTimeout(() => resolve(total), 50);
 })"""

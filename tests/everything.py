@@ -221,10 +221,28 @@ def _followed(page: Page) -> None:
     page.locator(".outcome").wait_for()
 
 
+def _corrected(page: Page) -> None:
+    """One accepted, one rejected, one drawn, and one whose outline is being drawn anew."""
+    rows = page.locator(".panel .finding")
+    for row, key in ((0, "a"), (1, "r")):
+        rows.nth(row).focus()
+        rows.nth(row).click()
+        page.keyboard.press(key)
+    page.locator('[data-do="draw"]').click()
+    page.locator(".editor .here").press("Enter")
+    page.locator(".editor .corner").first.press("Enter")
+    page.locator('.review-state[data-state="saved"]').wait_for()
+    rows.nth(2).click()
+    page.keyboard.press("e")
+    page.locator(".editor .corner").first.wait_for()
+    page.locator('[data-zoom="fit"]').click()  # axe takes what lies outside of a frame for something over the text
+
+
 WAYS: Mapping[str, Way] = {
     "start": Way("/"),
     "batch": Way("/batch"),
     **{f"pair: {name}": Way(f"/pairs/{{{name}}}") for name in PAIRS},
+    "pair: corrected": Way("/pairs/{found}", _corrected),
     "shoot": Way("/shoot/{photographs}"),
     "pick": Way("/scenes"),
     "pick: a site": Way("/scenes?site=L1"),

@@ -16,7 +16,7 @@ from datasets.feedback import IGNORE
 from datasets.labelled import LabelledPair, read_set
 from service.cli import app
 from service.corrections.tables import PairReview
-from service.database import connect
+from service.database import PairRow, connect
 from service.ledger.audit import verify
 from service.ledger.tables import AuditEntry
 from tests.people import House, house
@@ -153,6 +153,19 @@ def test_a_refused_pair_has_nothing_to_correct(service: Any, before: bytes) -> N
     assert write(service.client, refused, drawn()).json()["code"] == "no_imagery"
     missing = service.client.put(f"/api/v1/pairs/{'0' * 32}/review", json={"version": 0, "corrections": []})
     assert missing.json()["code"] == "pair_not_found"
+
+
+def test_a_pair_that_was_refused_though_its_pictures_lie_on_each_other_neither(
+    service: Any, pair: dict[str, Any], engine: Engine
+) -> None:
+    assert 'data-do="draw"' in service.client.get(f"/pairs/{pair['id']}").text
+    with Session(engine) as session, session.begin():
+        row = session.get(PairRow, pair["id"])
+        assert row is not None
+        row.verdict = "not_comparable"
+    refused = write(service.client, pair, drawn())
+    assert (refused.status_code, refused.json()["code"]) == (422, "correction_refused")
+    assert 'data-do="draw"' not in service.client.get(f"/pairs/{pair['id']}").text
 
 
 @pytest.fixture

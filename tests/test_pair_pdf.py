@@ -77,6 +77,28 @@ def test_paper_says_what_the_page_says(service: Any, before: bytes, after: bytes
     assert all(fonts(content).values())
 
 
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_what_a_person_says_stands_beside_it_on_paper(service: Any, before: bytes, after: bytes, language: str) -> None:
+    pair = service.finish(before, after, gsd="0.5")
+    plain = words(get(service, pair, language))
+    first, second, _ = pair["report"]["findings"]
+    outline = [[10, 10], [40, 10], [40, 30]]
+    corrections = [
+        {"finding": first["id"], "accepted": True, "kind": first["kind"], "outline": None},
+        {"finding": second["id"], "accepted": False, "kind": second["kind"], "outline": None},
+        {"finding": None, "accepted": True, "kind": "removed", "outline": outline},
+    ]
+    body = {"version": 0, "corrections": corrections, "actor": {"name": "王芳"}}
+    assert service.client.put(f"/api/v1/pairs/{pair['id']}/review", json=body).status_code == 200
+    text = words(get(service, pair, language))
+    for state in ("accepted", "rejected"):
+        assert squeezed(say(language, f"review.{state}")) in text
+        assert squeezed(say(language, f"review.{state}")) not in plain
+    assert squeezed(f"{say(language, 'review.drawn_list')}: {word(language, 'removed')} 1") in text
+    assert text.count("王芳") == 1
+    assert squeezed(result(row(service, pair), language).headline) in text
+
+
 def test_what_was_not_seen_is_said_on_paper(service: Any, before: bytes, after: bytes) -> None:
     pair = service.finish(before, after)
     report = pair["report"]

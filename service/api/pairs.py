@@ -8,11 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Form, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy.orm import Session
 
 from inference.compare import Asked
 from inference.domain import KindAsked
 from inference.site import Site
 from service import derivatives, errors
+from service.corrections import review as corrections
 from service.database import PairRow
 from service.idempotency import IdempotentRoute, new_id
 from service.intake import Upload
@@ -200,5 +202,7 @@ def read_report(row: PairDep, parts: ServicesDep, request: Request) -> Response:
         "Cache-Control": "private, no-cache",
         "Vary": "Accept-Language, Cookie",
     }
-    content = pair_pdf(row, parts.storage.folder(row.id), language)
+    with Session(parts.pairs.engine) as session:
+        review = corrections.read(session, row.id)
+    content = pair_pdf(row, parts.storage.folder(row.id), language, review)
     return Response(content, media_type="application/pdf", headers=headers)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from shapely.geometry import Polygon
 from sqlalchemy.orm import Session
@@ -25,6 +25,7 @@ MAX_CORRECTIONS, MAX_CORNERS = 1000, 500
 MIN_AREA_PX = 4.0
 
 Outline = Sequence[tuple[float, float]]
+State = Literal["accepted", "rejected", "redrawn", "drawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,15 @@ class Correction:
     def document(self) -> dict[str, Any]:
         """As it is kept."""
         return asdict(self)
+
+    @property
+    def state(self) -> State:
+        """What that makes of the place."""
+        if self.finding is None:
+            return "drawn"
+        if not self.accepted:
+            return "rejected"
+        return "accepted" if self.outline is None else "redrawn"
 
     @property
     def polygon(self) -> Polygon | None:
@@ -74,7 +84,8 @@ def write(pairs: Pairs, row: PairRow, corrections: Sequence[Correction], version
     Raises:
         NotFinished, NoImagery: there are no findings to speak of.
         PersonRequired: a program has no opinion.
-        CorrectionUnusable: `correction_finding`, `correction_kind`, `correction_outline`; the number of the first.
+        CorrectionUnusable: `correction_refused`, the pair was refused; `correction_finding`, `correction_kind`,
+            `correction_outline`, with the number of the first.
         ReviewChanged: there is a newer version.
     """
     if not actor.person:
@@ -100,6 +111,8 @@ def _check(row: PairRow, corrections: Sequence[Correction]) -> None:
         raise errors.NotFinished
     if row.report is None or not row.width or not row.height:
         raise errors.NoImagery
+    if row.verdict == "not_comparable":
+        raise CorrectionUnusable("correction_refused")
     kinds = {finding["id"]: finding["kind"] for finding in row.report["findings"]}
     said = Counter(each.finding for each in corrections if each.finding is not None)
     for number, each in enumerate(corrections, 1):

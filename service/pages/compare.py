@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
 
 from service.api.photographs import ghost
 from service.comparisons import STAGES
-from service.pages import view
+from service.corrections.review import read
+from service.pages import reviewing, view
 from service.pages.rendering import page_language, render
-from service.pages.sites import may
+from service.pages.sites import may, nameless
 from service.services import PairDep, ServicesDep
 
 RECENT = 12
@@ -43,8 +45,19 @@ def batch(request: Request, parts: ServicesDep) -> HTMLResponse:
 def pair(request: Request, row: PairDep, parts: ServicesDep) -> HTMLResponse:
     """One pair: how far it is, or what came out."""
     if row.status == "done":
-        result = view.result(row, page_language(request, parts.settings.languages))
-        return render(request, "result.html", parts.settings, pair=row, result=result)
+        language = page_language(request, parts.settings.languages)
+        with Session(parts.pairs.engine) as session:
+            review = reviewing.review(row, read(session, row.id), language)
+        return render(
+            request,
+            "result.html",
+            parts.settings,
+            pair=row,
+            result=view.result(row, language),
+            review=review,
+            may_correct=review is not None and may(request, "compare"),
+            nameless=nameless(request),
+        )
     return render(request, "progress.html", parts.settings, pair=row, stages=list(STAGES))
 
 

@@ -177,7 +177,7 @@ def _finding(item: Mapping[str, Any], width: int, height: int, language: str, vi
     error = item["area_error_m2"]
     rings = item["polygon_px"]
     polygon = Polygon(rings[0], rings[1:])
-    inside = polygon.representative_point()
+    left, top = place(polygon, width, height)
     return FindingView(
         id=item["id"],
         kind=item["kind"],
@@ -185,14 +185,25 @@ def _finding(item: Mapping[str, Any], width: int, height: int, language: str, vi
         error=None if error is None else f"±{error:,.0f}" if error >= 1 else f"±{error:.1f}",
         mu=mu,
         probability=percent(item["probability"]),
-        path=" ".join("M" + "L".join(f"{x:g} {y:g}" for x, y in ring) + "Z" for ring in rings),
-        left=f"{100 * inside.x / width:.3f}%",
-        top=f"{100 * inside.y / height:.3f}%",
-        close_up=_close_up(polygon.bounds, width, height),
+        path=path(rings),
+        left=left,
+        top=top,
+        close_up=close_up(polygon.bounds, width, height),
     )
 
 
-def _close_up(bounds: tuple[float, float, float, float], width: int, height: int) -> str:
+def path(rings: Sequence[Sequence[tuple[float, float]]]) -> str:
+    """Rings in pixels as an SVG path."""
+    return " ".join("M" + "L".join(f"{x:g} {y:g}" for x, y in ring) + "Z" for ring in rings)
+
+
+def place(polygon: Polygon, width: int, height: int) -> tuple[str, str]:
+    """A point inside, from left and top in shares of the picture as SVG percentages."""
+    inside = polygon.representative_point()
+    return f"{100 * inside.x / width:.3f}%", f"{100 * inside.y / height:.3f}%"
+
+
+def close_up(bounds: tuple[float, float, float, float], width: int, height: int) -> str:
     """A square SVG view box around a finding, inside the picture as far as the picture goes."""
     left, top, right, bottom = bounds
     side = max((right - left), (bottom - top)) * (1 + 2 * _CLOSE_UP_MARGIN)

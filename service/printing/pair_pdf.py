@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from reportlab.lib.colors import HexColor
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, KeepTogether, Spacer
 
+from inference.findings import KINDS
 from service import derivatives
+from service.corrections.review import Correction, corrections_of
+from service.corrections.tables import PairReview
 from service.database import PairRow
 from service.language import say, word
 from service.pages.view import FindingView, ReasonView, ResultView, moment, result
@@ -30,13 +34,14 @@ _SECTION = 34 * mm
 """Room that a heading takes with the first lines below it."""
 
 
-def pair_pdf(row: PairRow, folder: Path, language: str) -> bytes:
-    """What the page of a finished pair says, A4; the same bytes for the same pair and language.
+def pair_pdf(row: PairRow, folder: Path, language: str, review: PairReview | None = None) -> bytes:
+    """What the page of a finished pair says, A4; the same bytes for the same pair, language and review.
 
     Photographs that no person has checked for faces and number plates are left out: paper leaves the house.
 
     Args:
         folder: where the pictures of the pair are.
+        review: what a person says of the findings, beside which it stands.
     """
     found = result(row, language)
     shown = found.has_imagery and not found.reasons and (row.publishable or not found.photographs)
@@ -53,7 +58,11 @@ def pair_pdf(row: PairRow, folder: Path, language: str) -> bytes:
             yield Spacer(0, 10)
             yield paper.text(say(language, "pair_report.unchecked"), paper.NOTE)
         if found.findings:
-            yield from _table(found.findings, language)
+            yield from _table(found.findings, language, review)
+        elif review and review.corrections:
+            yield from paper.heading(say(language, "result.findings"), _SECTION)
+        if review and review.corrections:
+            yield from _by_hand(review, language)
         if found.shares:
             yield from _shares(found, language)
         if found.notes:
@@ -180,25 +189,45 @@ def _close_up(finding: FindingView, views: Sequence[View], outline: Outline, lan
 # --- Tables -----------------------------------------------------------------------------------------------
 
 
-def _table(findings: Sequence[FindingView], language: str) -> Iterator[Flowable]:
+def _table(findings: Sequence[FindingView], language: str, review: PairReview | None) -> Iterator[Flowable]:
     yield from paper.heading(say(language, "result.findings"), _SECTION)
     measured = findings[0].mu is not None
-    columns = ("number", "kind", "area", "error", "mu") if measured else ("number", "kind", "area")
-    head = [*(say(language, f"pair_report.{name}") for name in columns), say(language, "result.probability")]
+    said = {each.finding: each for each in corrections_of(review)} if review else {}
+    judged = any(each.id in said for each in findings)
+    columns = [("number", 10), ("kind", 22), *([("person", 30)] if judged else []), ("area", 34)]
+    columns += [("error", 22), ("mu", 26)] if measured else []
+    head = [*(say(language, f"pair_report.{name}") for name, _ in columns), say(language, "result.probability")]
     rows = [
         (
             each.id,
             word(language, each.kind),
+            *((_judgement(said.get(each.id), language),) if judged else ()),
             each.area,
             *((each.error or "–", each.mu) if measured else ()),
             each.probability,
         )
         for each in findings[:TABLED]
     ]
-    yield paper.table(head, rows, (10, 22, 34, 22, 26, 20) if measured else (10, 22, 34, 20), words=2)
+    yield paper.table(head, rows, [*(width for _, width in columns), 20], words=3 if judged else 2)
     if len(findings) > TABLED:
         yield Spacer(0, 4)
         yield paper.text(say(language, "result.more", count=len(findings) - TABLED), paper.NOTE)
+
+
+def _judgement(said: Correction | None, language: str) -> str:
+    """What a person says of a finding."""
+    return "–" if said is None else say(language, f"review.{said.state}")
+
+
+def _by_hand(review: PairReview, language: str) -> Iterator[Flowable]:
+    """Who corrected, when, and how many structures the machine had overlooked."""
+    lines = [say(language, "review.status_by", person=review.actor, moment=moment(review.reviewed_at, language))]
+    drawn = Counter(each.kind for each in corrections_of(review) if each.finding is None)
+    counts = [f"{word(language, kind)} {drawn[kind]}" for kind in KINDS if drawn[kind]]
+    if counts:
+        lines.append(f"{say(language, 'review.drawn_list')}: {' · '.join(counts)}")
+    yield Spacer(0, 4)
+    yield from (paper.text(line, paper.NOTE) for line in lines)
 
 
 def _shares(found: ResultView, language: str) -> Iterator[Flowable]:

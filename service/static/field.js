@@ -5,7 +5,7 @@ import { Camera } from "./camera.js";
 import { forget, keep, kept, LIST } from "./kept.js";
 import { ask, Outbox, Refused, SignIn } from "./outbox.js";
 import { lengthOf, metresBetween, route } from "./route.js";
-import { byWhom, named } from "./whom.js";
+import { byWhom, named, remembered } from "./whom.js";
 
 const M2_PER_MU = 10000 / 15;
 
@@ -354,11 +354,7 @@ outbox.addEventListener("change", () => {
 
 // --- Beginning --------------------------------------------------------------------------------------------
 
-const name = document.getElementById("name");
-if (name) {
-  name.value = localStorage.getItem("jingdi-name") ?? "";
-  name.addEventListener("change", () => localStorage.setItem("jingdi-name", name.value.trim()));
-}
+remembered();
 
 // Whoever signs out here leaves nothing on the phone but what is still to be sent.
 document.querySelector(".who")?.addEventListener("submit", forget);

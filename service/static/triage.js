@@ -2,7 +2,7 @@
 
 import { Outbox } from "./outbox.js";
 import { Blink, swipe } from "./swipe.js";
-import { byWhom, named } from "./whom.js";
+import { byWhom, named, remembered } from "./whom.js";
 
 const HOLD_MS = 8000;
 const READY = [1, -1, 2]; // which cards besides the one shown are kept ready, in the order in which they are fetched
@@ -291,11 +291,7 @@ document.getElementById("hold").textContent = document
   .getElementById("hold")
   .textContent.replace("{seconds}", HOLD_MS / 1000);
 
-const name = document.getElementById("name");
-if (name) {
-  name.value = localStorage.getItem("jingdi-name") ?? "";
-  name.addEventListener("change", () => localStorage.setItem("jingdi-name", name.value.trim()));
-}
+remembered();
 
 const first = current();
 if (first) {

@@ -5,6 +5,7 @@ import { Blink } from "./swipe.js";
 const MAX_ZOOM = 12;
 const STEP = 1.5;
 const NEAR_LINE_PX = 28;
+const WORKED_ON = 0.4; // of the frame is taken by what is worked on
 const WHEEL = 0.0022;
 
 export function views(section, pick) {
@@ -27,6 +28,21 @@ export function views(section, pick) {
     frames.toggleAttribute("data-zoomed", place.zoom > 1);
     bar.querySelector('[data-zoom="out"]').disabled = bar.querySelector('[data-zoom="fit"]').disabled = place.zoom === 1;
     bar.querySelector('[data-zoom="in"]').disabled = place.zoom === MAX_ZOOM;
+    frames.dispatchEvent(new Event("view"));
+  }
+
+  // Near enough for a box to be worked on, [left, top, right, bottom] in shares of the picture. Says how to go back.
+  function lookAt([left, top, right, bottom]) {
+    const earlier = { ...place };
+    const zoom = Math.min(MAX_ZOOM, WORKED_ON / Math.max(right - left, bottom - top));
+    if (zoom > place.zoom) place.zoom = zoom;
+    place.x = 0.5 - ((left + right) / 2) * place.zoom;
+    place.y = 0.5 - ((top + bottom) / 2) * place.zoom;
+    draw();
+    return () => {
+      Object.assign(place, earlier);
+      draw();
+    };
   }
 
   // What lies under (u, v), in shares of the frame, stays there.
@@ -71,7 +87,7 @@ export function views(section, pick) {
   frames.addEventListener(
     "pointerdown",
     (event) => {
-      if (event.button !== 0 || onLine(event)) return;
+      if (event.button !== 0 || event.target.closest(".editor") || onLine(event)) return;
       if (frames.dataset.mode === "swipe" && place.zoom === 1 && event.pointerType !== "touch") return;
       const element = event.target.closest(".frame");
       pointers.set(event.pointerId, { at: shares(event, element), element, moved: 0, finding: event.target.closest("[data-finding]") });
@@ -134,4 +150,5 @@ export function views(section, pick) {
     }
   });
   show(bar.querySelector('[name="mode"]:checked').value); // a reload may keep an earlier choice
+  return { lookAt };
 }

@@ -11,3 +11,11 @@ export function named() {
   name.focus();
   return false;
 }
+
+// The name as it was given last on this machine.
+export function remembered() {
+  const name = document.getElementById("name");
+  if (!name) return;
+  name.value = localStorage.getItem("jingdi-name") ?? "";
+  name.addEventListener("change", () => localStorage.setItem("jingdi-name", name.value.trim()));
+}
