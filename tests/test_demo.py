@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 import rasterio
+from shapely import unary_union
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
+from datasets.district import generate
 from datasets.district_nights import Shed
+from inference.compare import compare
 from service import demo
 from service.database import connect
 from service.demo import DISTRICT, Layout, furnish
@@ -49,6 +52,18 @@ def engine(settings: Settings) -> Iterator[Engine]:
     engine = connect(settings.resolved_database_url)
     yield engine
     engine.dispose()
+
+
+def test_the_pair_of_a_first_visit_shows_something_of_each_kind() -> None:
+    district = generate(demo.PAIR_SEED, size=demo.DEMO_SIZE_PX, gsd=demo.DEMO_GSD_M)
+    found = compare(district.before, district.after).findings
+    assert {each.kind for each in found if each.probability > 0.5} == {"new", "remaining", "removed"}
+    truth = {
+        kind: unary_union([s.polygon for s in district.structures if s.kind == kind]) for kind in ("new", "removed")
+    }
+    for each in found:
+        if each.kind != "remaining":
+            assert each.polygon.intersection(truth[each.kind]).area > 0.5 * each.polygon.area
 
 
 def start(engine: Engine, settings: Settings, stop: Event | None = None, **options: Any) -> Scans:
