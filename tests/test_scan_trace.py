@@ -45,7 +45,8 @@ def blobs(seed: int, height: int = 160, width: int = 120) -> NDArray[np.uint8]:
 
 def traced(layers: NDArray[np.uint8], rows: int, monkeypatch: pytest.MonkeyPatch) -> list[Patch]:
     monkeypatch.setattr(module, "_PIXELS_AT_ONCE", rows * layers.shape[2])
-    return trace(lambda top, bottom: layers[:, top:bottom], *layers.shape[1:], CONTRACT)
+    found = trace(lambda top, bottom: layers[:, top:bottom], *layers.shape[1:], CONTRACT)
+    return sorted(found, key=lambda patch: patch.rank)
 
 
 def burnt(patches: list[Patch], kind: str, shape: tuple[int, int]) -> Any:

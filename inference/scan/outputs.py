@@ -6,7 +6,7 @@ Everything follows from the inputs alone, to the byte: no file says when it was 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
@@ -26,6 +26,7 @@ from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
 from datasets.scene import GDAL_OPTIONS, Grid
+from inference.findings import Kind
 from inference.scan.journal import as_json, write_whole
 from inference.scan.mosaic import Mosaic, status
 from inference.scan.trace import Patch
@@ -65,15 +66,16 @@ class Located:
         area_m2, area_error_m2: on the ellipsoid, and its standard error.
     """
 
-    patch: Patch
+    kind: Kind
+    probability: float
     polygon: BaseGeometry
     lonlat: BaseGeometry
     area_m2: float
     area_error_m2: float
 
 
-def locate(patches: list[Patch], grid: Grid, area_error_px: float) -> list[Located]:
-    """Put patches on the map."""
+def locate(patches: Iterable[Patch], grid: Grid, area_error_px: float) -> list[Located]:
+    """Put patches on the map, in their order."""
     to_lonlat = _to_lonlat(grid)
     found = []
     for patch in patches:
@@ -81,8 +83,10 @@ def locate(patches: list[Patch], grid: Grid, area_error_px: float) -> list[Locat
         area = abs(_GEOD.geometry_area_perimeter(shapely.transform(_on_map(traced, grid), to_lonlat))[0])
         error = area_error(area, traced, area_error_px)
         polygon = _on_map(_simplified(traced), grid)
-        found.append(Located(patch, polygon, _cut(shapely.transform(polygon, to_lonlat)), area, error))
-    return found
+        lonlat = _cut(shapely.transform(polygon, to_lonlat))
+        found.append((patch.rank, Located(patch.kind, patch.probability, polygon, lonlat, area, error)))
+    found.sort(key=lambda each: each[0])
+    return [located for _, located in found]
 
 
 def _to_lonlat(grid: Grid) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
@@ -125,9 +129,9 @@ def _columns(found: list[Located], about: About) -> dict[str, list[Any]]:
     before, after = (d.isoformat() if d else None for d in (about.before_date, about.after_date))
     return {
         "id": list(range(1, len(found) + 1)),
-        "kind": [f.patch.kind for f in found],
+        "kind": [f.kind for f in found],
         "status": ["suspected"] * len(found),
-        "probability": [round(f.patch.probability, 4) for f in found],
+        "probability": [round(f.probability, 4) for f in found],
         "area_m2": [round(f.area_m2, 1) for f in found],
         "area_error_m2": [round(f.area_error_m2, 1) for f in found],
         "before_date": [before] * len(found),

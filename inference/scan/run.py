@@ -275,7 +275,7 @@ class _Run:
                 return file.read(window=((top, bottom), (0, grid.width)))
 
             patches = trace(rows, grid.height, grid.width, self._contract)
-        found = outputs.locate(patches, grid, self._contract.area_error_px)
+            found = outputs.locate(patches, grid, self._contract.area_error_px)
         self._seconds["vectorise"] += time.perf_counter() - began
         began = time.perf_counter()
         windows = [w for row in mosaic.rows for w in self._journal.strip_windows(row)]
@@ -312,8 +312,8 @@ class _Run:
         return {
             "findings": {
                 kind: {
-                    "count": sum(f.patch.kind == kind for f in found),
-                    "area_m2": round(sum(f.area_m2 for f in found if f.patch.kind == kind), 1),
+                    "count": sum(f.kind == kind for f in found),
+                    "area_m2": round(sum(f.area_m2 for f in found if f.kind == kind), 1),
                 }
                 for kind in KINDS
             },

@@ -12,6 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,22 +49,27 @@ class Patch:
     polygon: BaseGeometry
     probability: float
 
+    @property
+    def rank(self) -> tuple[Any, ...]:
+        """Sort key: the order of `inference.vectorise.find`."""
+        return KINDS.index(self.kind), -self.probability, -self.polygon.area, self.polygon.bounds
 
-def trace(rows: Rows, height: int, width: int, contract: Contract) -> list[Patch]:
-    """All patches, in the order of `inference.vectorise.find`."""
+
+def trace(rows: Rows, height: int, width: int, contract: Contract) -> Iterator[Patch]:
+    """All patches, each as soon as it ends: their outlines take more memory than whoever uses them needs to keep."""
     step = min(height, max(16, _PIXELS_AT_ONCE // width))
     bands = [(top, min(height, top + step)) for top in range(0, height, step)]
     decided = _decide(rows, bands, contract)
     drawing = {kind: _Drawing(kind) for kind in KINDS}
-    found: list[Patch] = []
     for top, masks, levels in _masks(rows, bands, contract, decided):
         for kind, drawn in drawing.items():
-            found += drawn.add(top, masks[kind], levels[kind])
+            yield from _calibrated(drawn.add(top, masks[kind], levels[kind]), contract)
     for drawn in drawing.values():
-        found += drawn.close()
-    found = [replace(p, probability=contract.finding_probability(p.kind, p.probability)) for p in found]
-    found.sort(key=lambda p: (KINDS.index(p.kind), -p.probability, -p.polygon.area, p.polygon.bounds))
-    return found
+        yield from _calibrated(drawn.close(), contract)
+
+
+def _calibrated(patches: list[Patch], contract: Contract) -> Iterator[Patch]:
+    return (replace(p, probability=contract.finding_probability(p.kind, p.probability)) for p in patches)
 
 
 def _level(probability: float) -> int:
