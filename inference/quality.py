@@ -168,8 +168,10 @@ def measure(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Measures | N
     energy = float(detail[inner].std())
     steps = _directions(gray - softer, inner)
     fine_energy = float(np.sqrt(max(0.0, float(fine[inner].var()) - _ROUNDING)))
-    darkest = np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])  # of the three: many times
-    spread = np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2]) - darkest  # as fast as an axis
+    # Band against band: many times as fast as along the axis of three.
+    red, green, blue = (pixels[..., band] for band in range(3))
+    darkest = np.minimum(np.minimum(red, green), blue)
+    spread = np.maximum(np.maximum(red, green), blue) - darkest
     cloudy = (
         (_blocks(soft)[whole].mean(axis=1) > 170)
         & (_blocks(spread)[whole].mean(axis=1) < 25)

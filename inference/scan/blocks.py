@@ -65,8 +65,7 @@ class Field:
 
     def displacement(self, box: Box) -> Displacement | None:
         """(dx, dy), (H, W) float32 each, between the centres of blocks; None if nothing is to be corrected."""
-        near = self.around(box)
-        if not (near.dx.any() or near.dy.any()):
+        if not (self.dx.any() or self.dy.any()):
             return None
         rows = (np.arange(box.top, box.bottom, dtype=np.float32) - self.top + 0.5) / BLOCK - 0.5
         columns = (np.arange(box.left, box.right, dtype=np.float32) - self.left + 0.5) / BLOCK - 0.5

@@ -8,6 +8,7 @@ kind; both stay here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from shapely.geometry import Polygon
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from datasets.feedback import Decision, ReviewedPair, write_feedback
+from datasets.feedback import Decision, ReviewedPair
 from datasets.pairs import rasterised
 from inference.decode import Limits
 from inference.pair import Pair
@@ -34,16 +35,8 @@ def export(session: Session, storage: Storage, limits: Limits, to: Path) -> Expo
     done = Exported()
     query = select(PairRow, PairReview).join(PairReview, PairReview.pair_id == PairRow.id).order_by(PairRow.id)
     for row, review in session.execute(query):
-        if not review.corrections:
-            continue
-        try:
-            pair = _reviewed(row, review, storage, limits)
-        except LeftOut as why:
-            done.left_out[str(why)] += 1
-            continue
-        write_feedback(to, pair)
-        done.pairs += 1
-        done.decisions += len(pair.decisions)
+        if review.corrections:
+            done.write(to, partial(_reviewed, row, review, storage, limits))
     return done
 
 

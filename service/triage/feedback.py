@@ -8,8 +8,9 @@ after the decision, which nobody has judged.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ class Exported:
     decisions: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
+    def write(self, to: Path, make: Callable[[], ReviewedPair]) -> None:
+        """Write what `make` gives into the set in `to`, or count why it gives nothing (`LeftOut`)."""
+        try:
+            pair = make()
+        except LeftOut as why:
+            self.left_out[str(why)] += 1
+            return
+        write_feedback(to, pair)
+        self.pairs += 1
+        self.decisions += len(pair.decisions)
+
     def add(self, other: Exported) -> None:
         """What was written elsewhere."""
         self.pairs, self.decisions = self.pairs + other.pairs, self.decisions + other.decisions
@@ -66,14 +78,7 @@ def export(session: Session, folders: Sequence[Path], to: Path) -> Exported:
         for look in looks(session, alert, folders):
             if look.observation.recorded_at > decision.decided_at:
                 continue
-            try:
-                pair = reviewed(look, decision, alert)
-            except LeftOut as why:
-                done.left_out[str(why)] += 1
-                continue
-            write_feedback(to, pair)
-            done.pairs += 1
-            done.decisions += len(pair.decisions)
+            done.write(to, partial(reviewed, look, decision, alert))
     return done
 
 
