@@ -61,7 +61,6 @@ class Measures:
         contrast: energy of detail between 1 and 4 px over the mean grey value (Weber).
         darkest: 2nd percentile of the dark channel, 0..255: haze adds light where there should be shadow (He et al.,
             "Single image haze removal using dark channel prior", CVPR 2009).
-        cloud_share: share of blocks of 16 px that are bright, colourless and without detail, 0..1.
         detail_over_noise: energy of detail between 1 and 4 px over the noise in the quietest tenth of the blocks;
             0.31 where there is nothing but white noise.
         blockiness: steps between neighbours on the 8 px grid of JPEG over those off it.
@@ -72,7 +71,6 @@ class Measures:
     evenness: float
     contrast: float
     darkest: float
-    cloud_share: float
     detail_over_noise: float
     blockiness: float
 
@@ -93,16 +91,11 @@ def picture_problems(raster: Raster, side: str, *, overhead: bool = True) -> lis
     pixels, valid = _centre(raster)
     if not valid.any():
         return [Reason("nodata", {"observed_percent": 0})]
-    levels = _histogram(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), valid)
-    if _percentile(levels, 95) < _DARK_P95:
-        return [Reason("too_dark", {"side": side})]
-    if _percentile(levels, 5) > _BRIGHT_P05 or levels[246:].sum() > _WHITE_SHARE * levels.sum():
-        return [Reason("too_bright", {"side": side})]
+    if (reason := hidden(pixels, valid, side, overhead=overhead)) is not None:
+        return [reason]
     measures = measure(pixels, valid)
     if measures is None or measures.sharpness < MIN_SHARPNESS or measures.is_streaked:
         return [Reason("too_blurred", {"side": side})]
-    if overhead and measures.cloud_share > MAX_CLOUD:
-        return [Reason("cloud", {"side": side, "cloud_percent": round(100 * measures.cloud_share)})]
     if measures.darkest > MAX_DARKEST or measures.contrast < MIN_CONTRAST:
         return [Reason("hazy", {"side": side})]
     if measures.detail_over_noise < MIN_DETAIL_OVER_NOISE:
@@ -110,6 +103,35 @@ def picture_problems(raster: Raster, side: str, *, overhead: bool = True) -> lis
     if measures.blockiness > MAX_BLOCKINESS:
         return [Reason("over_compressed", {"side": side})]
     return []
+
+
+def hidden(pixels: NDArray[np.uint8], valid: NDArray[np.bool_], side: str, *, overhead: bool = True) -> Reason | None:
+    """Why nothing can be seen of the ground, however sharp the picture: night, glare or, in overhead imagery, cloud.
+
+    Args:
+        pixels, valid: (H, W, 3) uint8 and (H, W) bool, of which some are seen.
+    """
+    gray = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    levels = _histogram(gray, valid)
+    if _percentile(levels, 95) < _DARK_P95:
+        return Reason("too_dark", {"side": side})
+    if _percentile(levels, 5) > _BRIGHT_P05 or levels[246:].sum() > _WHITE_SHARE * levels.sum():
+        return Reason("too_bright", {"side": side})
+    share = _cloud_share(pixels, gray, valid) if overhead else 0.0
+    return Reason("cloud", {"side": side, "cloud_percent": round(100 * share)}) if share > MAX_CLOUD else None
+
+
+def _cloud_share(pixels: NDArray[np.uint8], gray: NDArray[np.uint8], valid: NDArray[np.bool_]) -> float:
+    """Share of the blocks seen as a whole that are bright, colourless and without detail, 0..1."""
+    whole = _means(valid.astype(np.float32)) == 1
+    if not whole.any():
+        return 0.0
+    brightest, darkest = _extremes(pixels)
+    values = gray.astype(np.float32)
+    detail = cv2.GaussianBlur(values, (0, 0), 1.0) - cv2.GaussianBlur(values, (0, 0), 4.0)
+    variance = _means(detail * detail) - _means(detail) ** 2
+    cloudy = (_means(values) > 170) & (_means((brightest - darkest).astype(np.float32)) < 25) & (variance < 6**2)
+    return float(cloudy[whole].mean())
 
 
 def picture_notes(raster: Raster, side: str) -> list[Reason]:
@@ -168,25 +190,15 @@ def measure(pixels: NDArray[np.uint8], valid: NDArray[np.bool_]) -> Measures | N
     energy = float(detail[inner].std())
     steps = _directions(gray - softer, inner)
     fine_energy = float(np.sqrt(max(0.0, float(fine[inner].var()) - _ROUNDING)))
-    # Band against band: many times as fast as along the axis of three.
-    red, green, blue = (pixels[..., band] for band in range(3))
-    darkest = np.minimum(np.minimum(red, green), blue)
-    spread = np.maximum(np.maximum(red, green), blue) - darkest
-    cloudy = (
-        (_blocks(soft)[whole].mean(axis=1) > 170)
-        & (_blocks(spread)[whole].mean(axis=1) < 25)
-        & (_blocks(detail)[whole].std(axis=1) < 6)
-    )
     # Median over its expectation for normal noise: a few edges in a block do not count.
     noise = np.median(np.abs(_blocks(fine)[whole]), axis=1) / 0.6745
-    dark_channel = cv2.erode(darkest, np.ones((7, 7), np.uint8))
+    dark_channel = cv2.erode(_extremes(pixels)[1], np.ones((7, 7), np.uint8))
     return Measures(
         sharpness=fine_energy / (energy + 1e-3),
         direction=min(steps),
         evenness=min(steps) / (max(steps) + 1e-6),
         contrast=energy / (float(gray[inner].mean()) + 1.0),
         darkest=_percentile(_histogram(dark_channel, inner), 2),
-        cloud_share=float(cloudy.mean()),
         detail_over_noise=energy / (float(np.percentile(noise, 10)) + 0.1),
         blockiness=max(_blockiness(gray, inner), _blockiness(gray.T, inner.T)),
     )
@@ -214,6 +226,19 @@ def _directions(values: NDArray[np.float32], inner: NDArray[np.bool_]) -> list[f
         kernel[1, 1], kernel[1 + dy, 1 + dx], kernel[1 - dy, 1 - dx] = -1.0, 0.5, 0.5
         result.append(float(cv2.filter2D(values, -1, kernel)[inner].std()) / (energy * length))
     return result
+
+
+def _extremes(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """(H, W) largest and smallest of the bands; band against band is many times as fast as along the axis of three."""
+    red, green, blue = (pixels[..., band] for band in range(3))
+    return np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+
+
+def _means(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W) -> (H // 16, W // 16), mean of each block."""
+    rows, columns = values.shape[0] // _BLOCK, values.shape[1] // _BLOCK
+    cut = values[: rows * _BLOCK, : columns * _BLOCK]
+    return np.asarray(cv2.resize(cut, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
 def _blocks(values: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from rasterio.crs import CRS
@@ -57,6 +58,21 @@ def test_however_little_was_seen_white_and_night_are_not_observed(level: int, re
     after = np.full((BLOCK, BLOCK, 3), level, np.uint8)
     assert measure(before, raster(after, valid)).reason == reason
     assert measure(raster(after, valid), before).reason == reason
+
+
+@pytest.mark.parametrize("level", [180, 190])
+def test_an_even_cloud_is_not_observed_though_nothing_in_it_is_sharp(level: int) -> None:
+    before, _ = displaced(0, 0)
+    shading = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 60, (BLOCK, BLOCK)), (0, 0), 20)
+    cloud = np.clip(level + shading, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+    assert measure(before, raster(cloud)).reason == "cloud"
+    assert measure(raster(cloud), before).reason == "cloud"
+
+
+def test_a_field_without_detail_is_observed() -> None:
+    before, _ = displaced(0, 0)
+    field_of_one_colour = np.full((BLOCK, BLOCK, 3), (120, 140, 90), np.uint8)
+    assert measure(before, raster(field_of_one_colour)).reason is None
 
 
 def grid(row: int = 0, column: int = 0, side: int = 2000) -> Grid:

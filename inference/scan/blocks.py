@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from datasets.raster import Raster
 from datasets.scene import Grid
 from inference.correlation import alignment
-from inference.quality import picture_problems
+from inference.quality import hidden
 from inference.scan.windows import Box
 
 BLOCK = 512
@@ -24,8 +24,6 @@ LEFT_ALONE_PX = 1.0
 """A smaller displacement is not corrected: the network is trained for it, resampling costs detail."""
 MIN_SEEN = 0.25
 """Below this share of a block no displacement is measured in it."""
-_REFUSED = ("too_dark", "too_bright", "cloud")
-"""What makes a block unseen. A field without detail or a date of coarser pixels is not blurred, so no more of it."""
 
 Displacement = tuple[NDArray[np.float32], NDArray[np.float32]]
 """dx and dy of each pixel, (H, W) float32."""
@@ -114,9 +112,9 @@ def measure(before: Raster, after: Raster) -> Block:
     seen = before.valid & after.valid
     # However little was seen of the block: a strip under cloud along the edge of a scene is not clear ground.
     for raster, side in ((before, "before"), (after, "after")) if seen.any() else ():
-        codes = [problem.code for problem in picture_problems(raster, side)]
-        if codes and codes[0] in _REFUSED:
-            return Block(np.nan, np.nan, codes[0])
+        # No more of the gate: a field without detail or a date of coarser pixels is not blurred.
+        if raster.valid.any() and (reason := hidden(raster.pixels, raster.valid, side)) is not None:
+            return Block(np.nan, np.nan, reason.code)
     if seen.mean() < MIN_SEEN:
         return Block(np.nan, np.nan, None)
     found = alignment(before.pixels, seen, after.pixels, seen)

@@ -70,9 +70,19 @@ def _rows(
         start = lattice.lefts[column] + MARGIN
         right = lattice.width if column == len(lattice.lefts) - 1 else min(lattice.width, start + STEP)
         piece = Box(top, max(0, start), bottom, right)
-        around = [(r, c) for r in (row - 1, row) for c in (column - 1, column) if r >= 0 and c >= 0]
-        parts = [(lattice.window(r, c), load(r, c)[0]) for r, c in around]
-        result[:, :, piece.left : piece.right] = _blend(lattice, piece, parts)
+        window = lattice.window(row, column)
+        result[:, :, piece.left : piece.right] = load(row, column)[0][(slice(None), *piece.within(window.kept))]
+        # Only along the upper and left edge other windows have a say.
+        seam_row, seam_column = lattice.tops[row] + MARGIN + BLEND, start + BLEND
+        for seam in (
+            Box(top, piece.left, min(bottom, seam_row), right),
+            Box(max(top, seam_row), piece.left, bottom, min(right, seam_column)),
+        ):
+            if seam.height <= 0 or seam.width <= 0:
+                continue
+            around = [(r, c) for r in (row - 1, row) for c in (column - 1, column) if r >= 0 and c >= 0]
+            parts = [(lattice.window(r, c), load(r, c)[0]) for r, c in around]
+            result[:, seam.top - top : seam.bottom - top, seam.left : seam.right] = _blend(lattice, seam, parts)
     return result
 
 

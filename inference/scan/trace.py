@@ -146,13 +146,15 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
     for top, bottom in bands:
         layers = rows(top, bottom)
         count, labels = _label(_changed(layers, contract))
-        flat, grows = labels.ravel(), layers[1] >= layers[0]
+        changed = np.flatnonzero(labels)
+        label = labels.ravel()[changed]
+        stood, stands, change = (layer.ravel()[changed] for layer in layers[:3])
         sums.append(
             np.stack([
-                np.bincount(flat, minlength=count),
-                np.bincount(flat[(layers[2] >= peak).ravel()], minlength=count),
-                np.bincount(flat[grows.ravel()], minlength=count),
-                np.bincount(flat, weights=layers[2].ravel(), minlength=count).astype(np.int64),
+                np.bincount(label, minlength=count),
+                np.bincount(label[change >= peak], minlength=count),
+                np.bincount(label[stands >= stood], minlength=count),
+                np.bincount(label, weights=change, minlength=count).astype(np.int64),
             ])[:, 1:]
         )  # fmt: skip
         numbers = np.where(labels[[0, -1]] > 0, labels[[0, -1]].astype(np.int64) + base[-1], 0)
@@ -182,10 +184,10 @@ def _masks(
 
     def classified(i: int) -> tuple[Layers, Mask, Mask, Mask]:
         layers = rows(*bands[i])
-        _, labels = _label(_changed(layers, contract))
-        numbers = np.where(labels > 0, labels + decided.base[i], 0)
-        change = decided.counts[numbers] & (labels > 0)
-        way = decided.way[numbers]
+        count, labels = _label(_changed(layers, contract))
+        numbers = slice(decided.base[i] + 1, decided.base[i] + count)
+        change = np.concatenate([[False], decided.counts[numbers]])[labels]
+        way = np.concatenate([np.zeros(1, np.int8), decided.way[numbers]])[labels]
         grows = np.where(way == 0, layers[1] >= layers[0], way > 0)
         standing = (layers[0] >= before) & (layers[1] >= after) & ~change & (layers[3] == OBSERVED)
         return layers, change, grows, standing
@@ -232,8 +234,10 @@ class _Drawing:
     def add(self, top: int, mask: Mask, levels: NDArray[np.uint8]) -> list[Patch]:
         """Go on with some rows; returns the patches that ended."""
         count, labels = _label(mask)
-        size = np.bincount(labels.ravel(), minlength=count)
-        total = np.bincount(labels.ravel(), weights=levels.ravel(), minlength=count)
+        drawn = np.flatnonzero(labels)
+        label_of = labels.ravel()[drawn]
+        size = np.bincount(label_of, minlength=count)
+        total = np.bincount(label_of, weights=levels.ravel()[drawn], minlength=count)
         first, last = labels[0], labels[-1]
         base = self._next  # label k becomes number base + k - 1
         self._next += count - 1
@@ -245,7 +249,7 @@ class _Drawing:
         small[np.unique(first)] = False
         small[np.unique(last)] = False
         small[0] = True
-        shown = np.where(small[labels], 0, labels).astype(np.int32)
+        shown = np.where(small, 0, np.arange(count, dtype=np.int32))[labels]
         merged: dict[int, _Open] = defaultdict(_Open)
         for number, patch in self._open.items():
             into = merged[union.find(number)]
@@ -255,7 +259,8 @@ class _Drawing:
             into = merged[union.find(label + base - 1)]
             into.size, into.total = into.size + int(size[label]), into.total + int(total[label])
         # In 4-connected pieces, because a ring that meets itself in a corner is no valid polygon.
-        for geometry, value in shapes(shown, mask=shown > 0, connectivity=4, transform=Affine.translation(0, top)):
+        pieces = shapes(shown, mask=shown > 0, connectivity=4, transform=Affine.translation(0, top))
+        for geometry, value in pieces if not small.all() else ():
             merged[union.find(int(value) + base - 1)].pieces.append(shape(geometry))
         alive = np.array([0, *(union.find(k + base - 1) for k in range(1, count))], dtype=np.int64)
         self._last = alive[last]
