@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 from datasets.district import Changes, District, generate
 from datasets.geotiff import write_geotiff
 from service.ledger.audit import Actor, writing
-from service.ledger.checking import as_json
 from service.ledger.rebound import take_in
+from service.ledger.rows import as_json
 from service.ledger.schemas import ScanIn
 from service.ledger.states import move_alert
 from service.ledger.tables import Alert, Courtyard, Site

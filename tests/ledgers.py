@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from service.database import connect
 from service.ledger.audit import Actor
-from service.ledger.checking import as_json
 from service.ledger.coordinates import local_metres
+from service.ledger.rows import as_json
 from service.ledger.tables import Alert, Courtyard, Site
 from service.ledger.watch import Sighting
 from service.triage.decide import decide

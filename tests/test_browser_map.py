@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from service.app import create_app
 from service.database import connect
 from service.ledger.audit import writing
-from service.ledger.checking import as_json
+from service.ledger.rows import as_json
 from service.ledger.tables import Decision
 from service.scenes.tables import SceneRow
 from service.settings import Settings

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from service.database import connect
 from service.ledger.audit import writing
-from service.ledger.checking import as_json
+from service.ledger.rows import as_json
 from service.ledger.tables import SITE_STATES
 from service.pages.map import LISTED, TIANDITU
 from service.pages.sites import MARKS

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request, Response, UploadFi
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from service import checking, derivatives, errors
+from service import derivatives, errors, privacy
 from service.api.pairs import NO_PAIR, multipart
 from service.database import PairRow
 from service.idempotency import IdempotentRoute, new_id
@@ -110,7 +110,7 @@ def check(body: CheckIn, row: PairDep, parts: ServicesDep, request: Request) -> 
     actor = acting(request, Actor(body.person.strip()) if body.person else None)
     if not actor.person:
         raise errors.PersonRequired
-    if not checking.check(parts.pairs, row.id, actor):
+    if not privacy.check(parts.pairs, row.id, actor):
         raise errors.NotFinished
     return _again(row, parts)
 
@@ -133,7 +133,7 @@ def uncheck(
     actor = acting(request, Actor(person.strip()) if person else None)
     if not actor.person:
         raise errors.PersonRequired
-    checking.uncheck(parts.pairs, row.id, actor)
+    privacy.uncheck(parts.pairs, row.id, actor)
     return _again(row, parts)
 
 

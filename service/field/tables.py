@@ -34,7 +34,7 @@ class Upload(Base):
 class Photograph(Base):
     """A photograph that an official took of a site because of an alert. It is cited as evidence by its id.
 
-    Nothing of it is published: faces and number plates are not looked for (`service.checking`).
+    Nothing of it is published: faces and number plates are not looked for (`service.privacy`).
 
     Attributes:
         taken_by: the official.

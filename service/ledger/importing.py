@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session, joinedload
 
 from service import errors
 from service.ledger.audit import Actor, append, writing
-from service.ledger.checking import Record, check_rows
 from service.ledger.coordinates import UnknownSystem, system
 from service.ledger.fields import Problem
 from service.ledger.reading import read
+from service.ledger.rows import Record, check_rows
 from service.ledger.tables import DEFAULT_SENSITIVITY, Courtyard, Site, new_id
 
 _DEFAULTS: dict[str, Any] = {"greened_m2": 0.0, "state": "open", "sensitivity": DEFAULT_SENSITIVITY}

@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session, joinedload
 
 from inference.findings import Finding
 from service.ledger.audit import SYSTEM, append, lock
-from service.ledger.checking import as_json
 from service.ledger.coordinates import System, around
+from service.ledger.rows import as_json
 from service.ledger.states import CHINA, LOOKS, move_alert
 from service.ledger.tables import CAUSES, CLOSED_SITE, UNDECIDED, Alert, Candidate, Cause, Observation, Site
 

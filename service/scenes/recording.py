@@ -12,8 +12,8 @@ from shapely.geometry import MultiPolygon, shape
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy.orm import Session
 
-from service.ledger.checking import as_json
 from service.ledger.coordinates import area_m2
+from service.ledger.rows import as_json
 from service.ledger.watch import Scan
 from service.scenes.tables import ScanFinding, SceneRow
 
