@@ -9,8 +9,8 @@ unchanged when the dates are swapped, so that
 
 Mixing by difference and sum follows Daudt et al., "Fully Convolutional Siamese Networks for Change
 Detection" (ICIP 2018) for the difference; the sum keeps what |a - b| loses, the level both dates share.
-Heads work at stride 4 and reach full resolution by sub-pixel convolution (Shi et al., CVPR 2016): dense
-convolutions at stride 4 are cheap on a CPU, anything at full resolution is not.
+Heads work at stride 4 and reach full resolution by sub-pixel convolution (Shi et al., CVPR 2016): nothing is
+computed at full resolution, which would cost more than all the rest.
 """
 
 from __future__ import annotations
@@ -43,21 +43,27 @@ class ChangeLogits(NamedTuple):
     classes_after: Tensor | None = None
 
 
-def _conv(c_in: int, c_out: int, kernel: int = 3) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(c_out),
-        nn.ReLU(inplace=True),
-    )
+def _normalised(*convolutions: nn.Conv2d) -> nn.Sequential:
+    return nn.Sequential(*convolutions, nn.BatchNorm2d(convolutions[-1].out_channels), nn.ReLU(inplace=True))
+
+
+def _conv(channels: int) -> nn.Sequential:
+    """A 3x3 convolution of half the rank, as a column and a row of three: a third of the multiplications.
+
+    Jaderberg et al., "Speeding up Convolutional Neural Networks with Low Rank Expansions" (BMVC 2014).
+    """
+    column = nn.Conv2d(channels, channels // 2, (3, 1), padding=(1, 0), bias=False)
+    row = nn.Conv2d(channels // 2, channels, (1, 3), padding=(0, 1), bias=False)
+    return _normalised(column, row)
 
 
 class _UpBlock(nn.Module):
-    """Merge a coarse map into the next finer one: up(project(coarse)) + skip, then a 3x3 convolution."""
+    """Merge a coarse map into the next finer one: up(project(coarse)) + skip, then a convolution."""
 
     def __init__(self, c_coarse: int, c_fine: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(c_coarse, c_fine, 1, bias=False)
-        self.smooth = _conv(c_fine, c_fine)
+        self.smooth = _conv(c_fine)
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
         up = F.interpolate(self.project(coarse), scale_factor=2.0, mode="nearest")
@@ -70,7 +76,7 @@ class _Mix(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = _conv(2 * channels, channels, 1)
+        self.conv = _normalised(nn.Conv2d(2 * channels, channels, 1, bias=False))
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         out: Tensor = self.conv(torch.cat([(a - b).abs(), a + b], dim=1))
@@ -82,7 +88,7 @@ class _Head(nn.Module):
 
     def __init__(self, channels: int, prior: float, classes: int = 1) -> None:
         super().__init__()
-        self.conv = _conv(channels, channels)
+        self.conv = _conv(channels)
         self.logits = nn.Conv2d(channels, 16 * classes, 1)
         # All 16 sub-pixels of a class start alike (no checkerboard) and at its prior rate.
         with torch.no_grad():
@@ -113,7 +119,7 @@ class ChangeNet(nn.Module):
         self.lateral = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(CHANNELS, widths, strict=True))
         self.up8, self.up4 = _UpBlock(w16, w8), _UpBlock(w8, w4)
         self.mix16, self.mix8, self.mix4 = _Mix(w16), _Mix(w8), _Mix(w4)
-        self.change16 = _conv(w16, w16)
+        self.change16 = _conv(w16)
         self.change8, self.change4 = _UpBlock(w16, w8), _UpBlock(w8, w4)
         self.structure_head = _Head(w4, prior=0.2 if classes == 1 else 0.5, classes=classes)
         self.change_head = _Head(w4, prior=0.05)

@@ -17,9 +17,11 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from model.network import ChangeNet
 from training.loss import DeepSupervision, pair_loss
+from training.lowrank import factorised
 from training.photographs import PhotographSamples
 from training.recipe import Recipe
 from training.samples import Samples
+from training.teacher import Teacher, distillation_loss
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ def train(
     out: Path,
     *,
     start: Path | None = None,
+    teacher: Path | None = None,
     workers: int = 0,
     checkpoint_every: int = 100,
     stop_after: int | None = None,
@@ -74,6 +77,7 @@ def train(
         out: folder of the run: `checkpoint.pt` (replaced atomically) and `log.jsonl`.
         start: checkpoint of an earlier run to take the weights from, instead of ImageNet's. Has no effect on a
             run that is resumed.
+        teacher: ONNX file to learn from besides the labels, with the recipe's `teacher_weight`.
         stop_after: leave after this step, as an interruption would.
         on_step: called with step number and loss.
 
@@ -81,7 +85,7 @@ def train(
         The network with averaged weights.
 
     Raises:
-        ValueError: `out` holds a checkpoint of another recipe.
+        ValueError: `out` holds a checkpoint of another recipe, or the teacher is no release.
     """
     torch.manual_seed(recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -103,7 +107,7 @@ def train(
         log.info("resuming at step %d", step)
     elif start is not None:
         state = torch.load(start, map_location="cpu", weights_only=True)
-        average.load_state_dict(state["average"])
+        average.load_state_dict(factorised(state["average"], net))
         # Released checkpoints carry the averaged weights only.
         net.load_state_dict(state["net"] if "net" in state else average.module.state_dict())
 
@@ -119,6 +123,7 @@ def train(
     first, last = step, recipe.steps if stop_after is None else min(stop_after, recipe.steps)
     kind = PhotographSamples if recipe.domain == "ground" else Samples
     samples = kind(recipe, root, recipe.steps * recipe.batch)
+    taught_by = None if teacher is None else Teacher(teacher)
     for before, after, labels in _batches(samples, recipe.batch, first, last, workers):
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * learning_rate_factor(step, recipe)
@@ -126,6 +131,8 @@ def train(
         logits, coarse = net.decode(before.contiguous(**layout), after.contiguous(**layout))
         loss = pair_loss(logits, labels, recipe.structure_weight)
         loss = loss + recipe.auxiliary_weight * deep(coarse, labels[:, 2])
+        if taught_by is not None:
+            loss = loss + recipe.teacher_weight * distillation_loss(logits, taught_by(before, after))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([*net.parameters(), *deep.parameters()], 5.0)

@@ -23,6 +23,7 @@ class Recipe:
         misaligned, max_shift: share of the samples with one date displaced, and by how many pixels at most.
         cluttered: share of the samples with painted clutter that is no structure.
         auxiliary_weight: weight of the change losses at strides 8 and 16 (deep supervision).
+        teacher_weight: weight of what a teacher says, in a run that is given one (training.teacher).
         lr, encoder_lr: peak learning rates of decoder and encoder.
         weight_decay, warmup: AdamW's decay; share of the run spent raising the rate.
         ema: decay of the moving average of the weights, which is what is released.
@@ -46,6 +47,7 @@ class Recipe:
     max_shift: int = 8
     cluttered: float = 0.0
     auxiliary_weight: float = 0.0
+    teacher_weight: float = 0.0
     lr: float = 1e-3
     encoder_lr: float = 3e-4
     weight_decay: float = 0.01

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from inference.model import BUNDLED
+from model.network import ChangeLogits, ChangeNet
+from tests.miniature import recipe
+from training.export import export_onnx
+from training.loop import CHECKPOINT, train
+from training.teacher import Teacher, distillation_loss
+
+
+def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(4)
+    first, second = (torch.randint(0, 256, (2, 3, 64, 64), generator=generator, dtype=torch.uint8) for _ in range(2))
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> tuple[ChangeNet, Path]:
+    torch.manual_seed(8)
+    net = ChangeNet((8, 8, 8), classes=5).eval()
+    path = tmp_path_factory.mktemp("teacher") / "teacher.onnx"
+    export_onnx(net, path)
+    return net, path
+
+
+@torch.no_grad()
+def test_a_teacher_says_what_its_network_says(released: tuple[ChangeNet, Path]) -> None:
+    net, path = released
+    for ours, theirs in zip(Teacher(path)(*pictures()), net(*pictures()), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+
+
+def test_a_teacher_of_structures_says_nothing_of_classes() -> None:
+    said = Teacher(BUNDLED / "overhead.onnx")(*pictures())
+    assert said.classes_before is said.classes_after is None
+    assert said.change.shape == (2, 1, 64, 64)
+
+
+def test_other_files_cannot_teach() -> None:
+    with pytest.raises(ValueError, match=r"cannot teach.*give the ONNX file of a release"):
+        Teacher(BUNDLED / "matcher_points.onnx")
+
+
+@pytest.mark.parametrize("classes", [1, 5])
+def test_the_loss_is_least_where_both_agree_and_is_passed_on(classes: int) -> None:
+    torch.manual_seed(1)
+    net = ChangeNet((8, 8, 8), classes=classes).eval()
+    with torch.no_grad():
+        taught = net(*pictures())
+    distillation_loss(net(*pictures()), taught).backward()
+    heads = [net.change_head.logits.bias, net.structure_head.logits.bias]
+    for bias in heads:
+        assert bias.grad is not None
+        assert bias.grad.abs().max() < 1e-4  # nothing to learn from one's own words
+    off = ChangeLogits(
+        *(None if each is None else each + torch.linspace(-2, 3, each.shape[1]).view(-1, 1, 1) + 1 for each in taught)
+    )
+    for bias in heads:
+        bias.grad = None
+    more = distillation_loss(net(*pictures()), off)
+    more.backward()
+    assert more > distillation_loss(off, off)
+    assert all(bias.grad.abs().max() > 1e-4 for bias in heads)  # type: ignore[union-attr]
+
+
+def test_a_run_follows_its_teacher(sets: Path, tmp_path: Path) -> None:
+    """From the same samples, one step with a teacher and one without lead to different weights."""
+    one = recipe(steps=1, teacher_weight=1.0)
+    train(one, sets, tmp_path / "alone")
+    train(one, sets, tmp_path / "taught", teacher=BUNDLED / "overhead.onnx")
+    alone, taught = (torch.load(tmp_path / n / CHECKPOINT, weights_only=True)["net"] for n in ("alone", "taught"))
+    assert not torch.equal(alone["change_head.logits.weight"], taught["change_head.logits.weight"])
+    shutil.rmtree(tmp_path / "alone")
+    train(one, sets, tmp_path / "alone")
+    again = torch.load(tmp_path / "alone" / CHECKPOINT, weights_only=True)["net"]
+    assert torch.equal(alone["change_head.logits.weight"], again["change_head.logits.weight"])
