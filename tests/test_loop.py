@@ -117,7 +117,7 @@ def test_the_averaged_weights_follow_the_trained_ones(straight: tuple[Path, list
     kernel = "change_head.conv.0.weight"
     assert not torch.equal(net[kernel], average[f"module.{kernel}"])
     torch.testing.assert_close(net[kernel], average[f"module.{kernel}"], rtol=0, atol=1e-2)
-    statistics = "change_head.conv.1.running_mean"
+    statistics = "change_head.conv.2.running_mean"
     assert bool((average[f"module.{statistics}"] != 0).any())
     assert not torch.equal(net[statistics], average[f"module.{statistics}"])  # averaged as well, not copied
 
