@@ -267,25 +267,23 @@ class _Run:
     def _write(self, field: registration.Field) -> Scan:
         out, grid = self._journal.folder, self._grid
         mosaic = Mosaic(self._journal, grid, self._lattice)
-        with ThreadPoolExecutor(1, thread_name_prefix="export") as beside:
-            rasters = beside.submit(outputs.write_rasters, out, mosaic)
-            began = time.perf_counter()
-            with mosaic.open() as file:
+        began = time.perf_counter()
+        with mosaic.open() as file:
 
-                def rows(top: int, bottom: int) -> Any:
-                    self._report("write", top * grid.width, grid.height * grid.width, began)
-                    return file.read(window=((top, bottom), (0, grid.width)))
+            def rows(top: int, bottom: int) -> Any:
+                self._report("write", top * grid.width, grid.height * grid.width, began)
+                return file.read(window=((top, bottom), (0, grid.width)))
 
-                patches = trace(rows, grid.height, grid.width, self._contract)
-                found = outputs.locate(patches, grid, self._contract.area_error_px)
-            self._seconds["vectorise"] += time.perf_counter() - began
-            began = time.perf_counter()
-            rasters.result()
+            patches = trace(rows, grid.height, grid.width, self._contract)
+            found = outputs.locate(patches, grid, self._contract.area_error_px)
+        self._seconds["vectorise"] += time.perf_counter() - began
+        began = time.perf_counter()
         windows = [w for row in mosaic.rows for w in self._journal.strip_windows(row)]
         for window in windows:
             window["shift_px"] = _shift(self._lattice.window(window["row"], window["column"]), field)
         about = self._about()
         summary = self._summary(found, windows, field)
+        outputs.write_rasters(out, mosaic)  # not while tracing, which would be faster: each needs memory of its own
         outputs.write_gpkg(out / outputs.GPKG, found, windows, grid, about)
         outputs.write_geojson(out / outputs.GEOJSON, found, about)
         outputs.write_style(out / outputs.STYLE)
