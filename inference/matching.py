@@ -20,7 +20,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from datasets.raster import Raster
-from inference.model import ModelError, _session
+from inference.model import ModelError, open_session
 
 POINTS, PAIRS = "matcher_points.onnx", "matcher_pairs.onnx"
 WORKING_SIDE = 640
@@ -71,8 +71,8 @@ class Matcher:
             found, stated = hashlib.sha256(content).hexdigest()[:12], expected[name][:12]
             if found != stated:
                 raise ModelError(f"{folder / name} is not what its manifest describes: sha256 {found}, not {stated}")
-        self._points: ort.InferenceSession = _session(weights[POINTS], threads)
-        self._pairs: ort.InferenceSession = _session(weights[PAIRS], threads)
+        self._points: ort.InferenceSession = open_session(weights[POINTS], threads)
+        self._pairs: ort.InferenceSession = open_session(weights[PAIRS], threads)
 
     def points(self, picture: Raster) -> Points:
         """Find and describe points where the picture is valid."""

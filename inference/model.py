@@ -24,9 +24,10 @@ class ModelError(RuntimeError):
     """The weights or their manifest are missing, damaged or do not belong together."""
 
 
-def _session(weights: bytes, threads: int) -> ort.InferenceSession:
+def open_session(weights: bytes, threads: int) -> ort.InferenceSession:
+    """Weights ready to run on the CPU, with so many threads; 0 for one per core."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads  # 0: one per core
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1  # the graph is one chain; parallel branches only fight for the cores
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     # Threads that spin between calls take the cores from decoding and from other processes.
@@ -126,7 +127,7 @@ class Model:
         if found != self.sha256:
             raise ModelError(f"{onnx} is not what its manifest describes: sha256 {found[:12]}, not {self.sha256[:12]}")
         try:
-            self._session = _session(weights, threads)
+            self._session = open_session(weights, threads)
         except Exception as error:  # ONNX Runtime raises its own unrelated types
             raise ModelError(f"{onnx} cannot be loaded: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Weights of the networks before 2026.11.26, whose decoders had full 3x3 convolutions, for the network of today."""
+"""Weights of the releases before 2026.11.25.4, whose decoders had full 3x3 convolutions, for the network of today."""
 
 from __future__ import annotations
 

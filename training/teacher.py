@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnxruntime as ort
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from inference.model import open_session
 from model import CLASS_OUTPUTS, OUTPUTS
 from model.network import ChangeLogits
+from training.export import INPUTS
 
 
 class Teacher:
@@ -28,13 +29,10 @@ class Teacher:
     """
 
     def __init__(self, path: Path) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = open_session(path.read_bytes(), torch.get_num_threads())
         names = [each.name for each in self._session.get_outputs()]
         self._names = [name for name in (*OUTPUTS, *CLASS_OUTPUTS) if name in names]
-        if not set(OUTPUTS) <= set(names) or {i.name for i in self._session.get_inputs()} != {"before", "after"}:
+        if not set(OUTPUTS) <= set(names) or {i.name for i in self._session.get_inputs()} != set(INPUTS):
             raise ValueError(
                 f"{path} cannot teach: its outputs are {', '.join(names)}; give the ONNX file of a release"
             )

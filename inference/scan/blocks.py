@@ -113,7 +113,7 @@ def measure(before: Raster, after: Raster) -> Block:
     # However little was seen of the block: a strip under cloud along the edge of a scene is not clear ground.
     for raster, side in ((before, "before"), (after, "after")) if seen.any() else ():
         # No more of the gate: a field without detail or a date of coarser pixels is not blurred.
-        if raster.valid.any() and (reason := hidden(raster.pixels, raster.valid, side)) is not None:
+        if (reason := hidden(raster.pixels, raster.valid, side)) is not None:
             return Block(np.nan, np.nan, reason.code)
     if seen.mean() < MIN_SEEN:
         return Block(np.nan, np.nan, None)

@@ -72,15 +72,15 @@ def _rows(
         piece = Box(top, max(0, start), bottom, right)
         window = lattice.window(row, column)
         result[:, :, piece.left : piece.right] = load(row, column)[0][(slice(None), *piece.within(window.kept))]
-        # Only along the upper and left edge other windows have a say.
+        # Other windows have a say along the upper and left edge only, those of the row above along the upper.
         seam_row, seam_column = lattice.tops[row] + MARGIN + BLEND, start + BLEND
-        for seam in (
-            Box(top, piece.left, min(bottom, seam_row), right),
-            Box(max(top, seam_row), piece.left, bottom, min(right, seam_column)),
+        for seam, rows in (
+            (Box(top, piece.left, min(bottom, seam_row), right), (row - 1, row)),
+            (Box(max(top, seam_row), piece.left, bottom, min(right, seam_column)), (row,)),
         ):
             if seam.height <= 0 or seam.width <= 0:
                 continue
-            around = [(r, c) for r in (row - 1, row) for c in (column - 1, column) if r >= 0 and c >= 0]
+            around = [(r, c) for r in rows for c in (column - 1, column) if r >= 0 and c >= 0]
             parts = [(lattice.window(r, c), load(r, c)[0]) for r, c in around]
             result[:, seam.top - top : seam.bottom - top, seam.left : seam.right] = _blend(lattice, seam, parts)
     return result
