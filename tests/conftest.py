@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from hypothesis import settings as examples
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser
@@ -28,6 +29,10 @@ from service.settings import Settings
 from tests.browsing import Visit, chromium, visiting
 from tests.databases import new_database
 from tests.imagery import MagentaModel
+
+# How long an example takes depends on what else the machine does: speed is measured in benchmarks, not in tests.
+examples.register_profile("jingdi", deadline=None)
+examples.load_profile("jingdi")
 
 RED = (255, 0, 0)
 NEW, REMAINING, REMOVED = (40, 30), (150, 60), (90, 180)  # x, y of red blocks

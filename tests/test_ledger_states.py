@@ -293,7 +293,7 @@ def test_who_expects_another_state_changes_nothing(engine: Engine) -> None:
         move(engine, "rebound_confirmed", "watched")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(SITE_STATES), st.booleans()), min_size=1, max_size=12))
 def test_whatever_is_tried_the_site_only_goes_where_the_table_leads(
     engine: Engine, steps: list[tuple[Any, bool]]

@@ -89,7 +89,7 @@ def test_a_mark_stays_with_the_character_it_belongs_to() -> None:
         assert not part.partition("\n")[2].startswith("\U000e0100")
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=300), st.integers(64, 200))
 def test_whatever_the_text_nothing_is_lost_and_nothing_is_too_long(text: str, limit: int) -> None:
     parts = split(text, limit)

@@ -56,7 +56,7 @@ def test_a_file_arrives_in_pieces_whole(kept: Uploads) -> None:
     assert kept.path(upload.id).read_bytes() == CONTENT
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(st.tuples(st.integers(0, 120), st.integers(0, 60)), max_size=12))
 def test_whatever_pieces_come_what_is_there_is_the_beginning_of_the_file(
     kept: Uploads, pieces: list[tuple[int, int]]
