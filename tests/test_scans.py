@@ -229,7 +229,7 @@ def test_a_scan_goes_on_after_a_restart_where_it_was(
         assert weights.model.reached.wait(20)
         threading.Timer(0.3, weights.model.go.set).start()
     windows = settings.data_dir / "scans" / scan_id / "scratch" / "windows"
-    kept = {path.name: path.stat().st_mtime_ns for path in windows.glob("*.npy.z")}
+    kept = {path.name: path.stat().st_mtime_ns for path in windows.glob("*.zip")}
     assert kept
     weights.model = Gated()
     with open_service() as service:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-import zlib
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +24,11 @@ from inference.reasons import InputError, Reason
 from inference.scan.blocks import Block
 from inference.scan.windows import Window
 
+ROWS = 256
+"""A window is kept in pieces of so many rows, which are blended one after the other."""
 _LEVEL = 1
 """Of compression: what is read once and dropped is not worth more time."""
+_RECORD = "record.json"
 PLAN, SUMMARY, SCRATCH = "plan.json", "summary.json", "scratch"
 
 
@@ -61,10 +64,10 @@ def as_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True).encode() + b"\n"
 
 
-def _parts(path: Path) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Why a window was set aside, and its layers."""
-    buffer = io.BytesIO(zlib.decompress(path.read_bytes()))
-    return np.load(buffer), np.load(buffer)
+def _record(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as file:
+        record: dict[str, Any] = json.loads(file.read(_RECORD))
+    return record
 
 
 class Journal:
@@ -139,25 +142,33 @@ class Journal:
     def has_window(self, window: Window) -> bool:
         return self._window(window).exists()
 
-    def keep_window(self, window: Window, layers: NDArray[np.uint8], error: str | None = None) -> None:
-        """`error`: why the window was set aside; then it is tried again when the run is resumed."""
+    def keep_window(self, window: Window, layers: NDArray[np.uint8], record: dict[str, Any]) -> None:
+        """`record`: what became of it; with an `error` it is tried again when the run is resumed."""
         buffer = io.BytesIO()
-        for part in (np.array(error or ""), layers):
-            np.save(buffer, part)
-        write_whole(self._window(window), zlib.compress(buffer.getbuffer(), _LEVEL))
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as file:
+            file.writestr(_RECORD, as_json(record))
+            for piece, top in enumerate(range(0, layers.shape[1], ROWS)):
+                file.writestr(str(piece), layers[:, top : top + ROWS].tobytes())
+        write_whole(self._window(window), buffer.getbuffer())
 
-    def window(self, window: Window) -> tuple[NDArray[np.uint8], str]:
-        """Layers, and why it was set aside ("" if it was not)."""
-        error, layers = _parts(self._window(window))
-        return layers, str(error)
+    def layers(self, window: Window, first: int, last: int) -> NDArray[np.uint8]:
+        """(4, rows, W): some rows of what is kept of a window, counted from its first."""
+        pieces = range(first // ROWS, -(-last // ROWS))
+        with zipfile.ZipFile(self._window(window)) as file:
+            parts = [np.frombuffer(file.read(str(i)), np.uint8).reshape(4, -1, window.kept.width) for i in pieces]
+        start = pieces.start * ROWS
+        return np.concatenate(parts, axis=1)[:, first - start : last - start]
+
+    def record(self, window: Window) -> dict[str, Any]:
+        return _record(self._window(window))
 
     def drop_row(self, row: int) -> None:
         """Windows whose pixels have all gone into strips."""
-        for path in self._windows.glob(f"{row:05d}_*.npy.z"):
+        for path in self._windows.glob(f"{row:05d}_*.zip"):
             path.unlink()
 
     def _window(self, window: Window) -> Path:
-        return self._windows / f"{window.key}.npy.z"
+        return self._windows / f"{window.key}.zip"
 
     # --- Strips -------------------------------------------------------------------------------------------
 
@@ -178,8 +189,8 @@ class Journal:
         failed = {r for r in range(rows) if self.strip(r).exists() and any(w["error"] for w in self.strip_windows(r))}
         for row in failed | {r + 1 for r in failed}:
             self.strip(row).unlink(missing_ok=True)
-        for path in self._windows.glob("*.npy.z"):
-            if str(_parts(path)[0]):
+        for path in self._windows.glob("*.zip"):
+            if _record(path)["error"]:
                 path.unlink()
         (self.folder / SUMMARY).unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader, MemoryFile
 
 from datasets.scene import GDAL_OPTIONS, Grid
-from inference.scan.journal import Journal
-from inference.scan.window import COVERAGE, NODATA, OBSERVED, OUTSIDE
+from inference.scan.journal import ROWS, Journal
+from inference.scan.window import NODATA, OBSERVED, OUTSIDE
 from inference.scan.windows import BLEND, MARGIN, SIDE, STEP, Box, Lattice, Window
 
 BANDS = 4
-_TILE = 256
+
+Part = tuple[Window, Box, NDArray[np.uint8]]
+"""A window, some rows of what is kept of it, and (4, H, W) layers of those."""
 
 
 def _weight(lattice: Lattice, window: Window) -> NDArray[np.uint32]:
@@ -47,31 +49,37 @@ def strip(
     place = grid.part(first, 0, last - first, grid.width)
     profile = {
         "driver": "GTiff", "width": place.width, "height": place.height, "count": BANDS, "dtype": "uint8",
-        "crs": place.crs, "transform": place.transform, "compress": "deflate", "zlevel": 1, "tiled": True,
-        "blockxsize": _TILE, "blockysize": _TILE, "interleave": "band",
+        "crs": place.crs, "transform": place.transform, "compress": "deflate", "zlevel": 1, "predictor": 2,
+        "tiled": True, "blockxsize": ROWS, "blockysize": ROWS, "interleave": "band",
     }  # fmt: skip
-    load = lru_cache(maxsize=4)(lambda r, c: journal.window(lattice.window(r, c)))
     with rasterio.Env(**GDAL_OPTIONS), MemoryFile() as memory:
         with memory.open(**profile) as file:
             # Tiles by tiles: of a wide scene all rows at once take more memory than the network.
-            for top in range(first, last, _TILE):
-                bottom = min(last, top + _TILE)
-                values = _rows(lattice, row, top, bottom, load)
+            for top in range(first, last, ROWS):
+                bottom = min(last, top + ROWS)
+                values = _rows(journal, lattice, row, top, bottom)
                 file.write(values, window=((top - first, bottom - first), (0, lattice.width)))
-        yield memoryview(memory.getbuffer()), [_record(w, *load(w.row, w.column)) for w in lattice.row(row)]
+        yield memoryview(memory.getbuffer()), [journal.record(w) for w in lattice.row(row)]
 
 
-def _rows(
-    lattice: Lattice, row: int, top: int, bottom: int, load: Callable[[int, int], tuple[NDArray[np.uint8], str]]
-) -> NDArray[np.uint8]:
+def _rows(journal: Journal, lattice: Lattice, row: int, top: int, bottom: int) -> NDArray[np.uint8]:
     """(4, rows, width): some rows of a strip."""
+
+    @lru_cache(maxsize=4)
+    def load(r: int, c: int) -> Part:
+        window = lattice.window(r, c)
+        kept = window.kept
+        first, last = max(kept.top, top), min(kept.bottom, bottom)
+        layers = journal.layers(window, first - kept.top, last - kept.top)
+        return window, Box(first, kept.left, last, kept.right), layers
+
     result = np.empty((BANDS, bottom - top, lattice.width), dtype=np.uint8)
     for column in range(len(lattice.lefts)):
         start = lattice.lefts[column] + MARGIN
         right = lattice.width if column == len(lattice.lefts) - 1 else min(lattice.width, start + STEP)
         piece = Box(top, max(0, start), bottom, right)
-        window = lattice.window(row, column)
-        result[:, :, piece.left : piece.right] = load(row, column)[0][(slice(None), *piece.within(window.kept))]
+        _, box, layers = load(row, column)
+        result[:, :, piece.left : piece.right] = layers[(slice(None), *piece.within(box))]
         # Other windows have a say along the upper and left edge only, those of the row above along the upper.
         seam_row, seam_column = lattice.tops[row] + MARGIN + BLEND, start + BLEND
         for seam, rows in (
@@ -80,23 +88,22 @@ def _rows(
         ):
             if seam.height <= 0 or seam.width <= 0:
                 continue
-            around = [(r, c) for r in rows for c in (column - 1, column) if r >= 0 and c >= 0]
-            parts = [(lattice.window(r, c), load(r, c)[0]) for r, c in around]
+            parts = [load(r, c) for r in rows for c in (column - 1, column) if r >= 0 and c >= 0]
             result[:, seam.top - top : seam.bottom - top, seam.left : seam.right] = _blend(lattice, seam, parts)
     return result
 
 
-def _blend(lattice: Lattice, piece: Box, parts: list[tuple[Window, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+def _blend(lattice: Lattice, piece: Box, parts: list[Part]) -> NDArray[np.uint8]:
     total = np.zeros((3, piece.height, piece.width), dtype=np.uint32)
     weights = np.zeros((piece.height, piece.width), dtype=np.uint32)
     coverage = np.full((piece.height, piece.width), 255, dtype=np.uint8)
-    for window, layers in parts:
-        common = window.kept.clipped(piece)
+    for window, box, layers in parts:
+        common = box.clipped(piece)
         if common.height <= 0 or common.width <= 0:
             continue
-        here, there = common.within(piece), common.within(window.kept)
-        cut = layers[(slice(None), *there)]
-        weight = _weight(lattice, window)[there] * (cut[3] == OBSERVED)
+        here = common.within(piece)
+        cut = layers[(slice(None), *common.within(box))]
+        weight = _weight(lattice, window)[common.within(window.kept)] * (cut[3] == OBSERVED)
         total[(slice(None), *here)] += cut[:3] * weight
         weights[here] += weight
         # Where one of two neighbours was set aside, the other still speaks: `observed` is the lowest of the codes.
@@ -104,22 +111,6 @@ def _blend(lattice: Lattice, piece: Box, parts: list[tuple[Window, NDArray[np.ui
     coverage[coverage == 255] = OUTSIDE
     blended = (total + weights // 2) // np.maximum(weights, 1)
     return np.concatenate([np.where(weights > 0, blended, NODATA).astype(np.uint8), coverage[None]])
-
-
-def _record(window: Window, layers: NDArray[np.uint8], error: str) -> dict[str, Any]:
-    """What became of a window: how much of the area in it was observed, and why the rest was not."""
-    counts = np.bincount(layers[3].ravel(), minlength=len(COVERAGE))
-    within = int(counts[1:].sum())
-    kept = window.kept
-    return {
-        "row": window.row,
-        "column": window.column,
-        "box": [kept.top, kept.left, kept.bottom, kept.right],
-        "area_px": within,
-        "observed_share": round(int(counts[OBSERVED]) / within, 4) if within else None,
-        "not_observed_px": {COVERAGE[i]: int(counts[i]) for i in range(2, len(COVERAGE)) if counts[i]},
-        "error": error,
-    }
 
 
 def status(record: dict[str, Any]) -> str:

@@ -26,10 +26,20 @@ from inference.scan import outputs
 from inference.scan.journal import Journal
 from inference.scan.mosaic import Mosaic, status, strip
 from inference.scan.trace import trace
-from inference.scan.window import COVERAGE, Job, Predictor, failed_window, hold, let_go, measure_blocks, score_window
+from inference.scan.window import (
+    COVERAGE,
+    Job,
+    Predictor,
+    failed_window,
+    hold,
+    let_go,
+    measure_blocks,
+    record,
+    score_window,
+)
 from inference.scan.windows import Window, lattice
 
-FORMAT = 2
+FORMAT = 3
 TRIES = 3
 """A window that fails as often is set aside."""
 _BLOCKS_AT_ONCE = 8
@@ -213,7 +223,7 @@ class _Run:
             layers = failed_window(self._job, window) if result is None else result.layers
             for stage, seconds in ({} if result is None else result.seconds).items():
                 self._seconds[stage] += seconds
-            journal.keep_window(window, layers, error or None)
+            journal.keep_window(window, layers, record(window, layers, error))
             left[window.row] -= 1
             done += window.kept.height * window.kept.width
             self._report("score", done, total, start)

@@ -262,7 +262,11 @@ class _Drawing:
         pieces = shapes(shown, mask=shown > 0, connectivity=4, transform=Affine.translation(0, top))
         for geometry, value in pieces if not small.all() else ():
             merged[union.find(int(value) + base - 1)].pieces.append(shape(geometry))
-        alive = np.array([0, *(union.find(k + base - 1) for k in range(1, count))], dtype=np.int64)
+        alive = np.arange(base - 1, base - 1 + count, dtype=np.int64)
+        alive[0] = 0
+        for number, speaker in union.items():
+            if number >= base:
+                alive[number - base + 1] = speaker
         self._last = alive[last]
         going = set(np.unique(self._last).tolist())
         self._open = {number: patch for number, patch in merged.items() if number in going}

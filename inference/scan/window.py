@@ -154,6 +154,22 @@ def failed_window(job: Job, window: Window) -> NDArray[np.uint8]:
     return _layers(np.zeros((3, *within.shape), np.float32), np.zeros_like(within), coverage)
 
 
+def record(window: Window, layers: NDArray[np.uint8], error: str) -> dict[str, Any]:
+    """What became of a window: how much of the area in it was observed, and why the rest was not."""
+    counts = np.bincount(layers[3].ravel(), minlength=len(COVERAGE))
+    within = int(counts[1:].sum())
+    kept = window.kept
+    return {
+        "row": window.row,
+        "column": window.column,
+        "box": [kept.top, kept.left, kept.bottom, kept.right],
+        "area_px": within,
+        "observed_share": round(int(counts[OBSERVED]) / within, 4) if within else None,
+        "not_observed_px": {COVERAGE[i]: int(counts[i]) for i in range(2, len(COVERAGE)) if counts[i]},
+        "error": error,
+    }
+
+
 def _layers(
     probabilities: NDArray[np.float32], observed: NDArray[np.bool_], coverage: NDArray[Any]
 ) -> NDArray[np.uint8]:
