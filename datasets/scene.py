@@ -38,7 +38,7 @@ CONTEXT_PX = 1024
 GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no neighbouring files, no listing of a bucket
     "GDAL_PAM_ENABLED": "NO",
-    "GDAL_CACHEMAX": 64 * 2**20,  # rasterio counts in bytes; the default is a share of the machine
+    "GDAL_CACHEMAX": 32 * 2**20,  # rasterio counts in bytes; the default is a share of the machine
     "VSI_CACHE": "NO",
     "GDAL_HTTP_MAX_RETRY": 2,
     "GDAL_HTTP_RETRY_DELAY": 1,

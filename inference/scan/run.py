@@ -28,6 +28,7 @@ from inference.scan.mosaic import Mosaic, status, strip
 from inference.scan.trace import trace
 from inference.scan.window import (
     COVERAGE,
+    WORKERS,
     Job,
     Predictor,
     failed_window,
@@ -99,11 +100,11 @@ def scan(
 
     Args:
         grid: what both dates are brought to (`inference.scan.plan.grid_for`).
-        load: makes the model; picklable if the executor has other processes.
+        load: makes the model, for `inference.scan.window.cores_each` cores; picklable if workers are other processes.
         area: in the CRS of the grid; None for all of it.
         resume: go on with what is in `out`.
         origin: (row, column) that the windows are moved by; it changes no finding.
-        executor: two threads of this process by default.
+        executor: `WORKERS` threads of this process by default.
 
     Raises:
         InputError: the scenes cannot be used, the folder is taken, or it cannot be written to.
@@ -167,7 +168,7 @@ class _Run:
             field = self._register(executor)
             self._score(executor, field)
         else:
-            with ThreadPoolExecutor(2, thread_name_prefix="scan") as threads:
+            with ThreadPoolExecutor(WORKERS, thread_name_prefix="scan") as threads:
                 field = self._register(threads)
                 self._score(threads, field)
         let_go()
@@ -278,7 +279,8 @@ class _Run:
         out, grid = self._journal.folder, self._grid
         mosaic = Mosaic(self._journal, grid, self._lattice)
         began = time.perf_counter()
-        with mosaic.open() as file:
+        with mosaic.open() as file, ThreadPoolExecutor(1, thread_name_prefix="rasters") as beside:
+            rasters = beside.submit(outputs.write_rasters, out, mosaic)
 
             def rows(top: int, bottom: int) -> Any:
                 self._report("write", top * grid.width, grid.height * grid.width, began)
@@ -286,6 +288,7 @@ class _Run:
 
             patches = trace(rows, grid.height, grid.width, self._contract)
             found = outputs.locate(patches, grid, self._contract.area_error_px)
+            rasters.result()
         self._seconds["vectorise"] += time.perf_counter() - began
         began = time.perf_counter()
         windows = [w for row in mosaic.rows for w in self._journal.strip_windows(row)]
@@ -293,7 +296,6 @@ class _Run:
             window["shift_px"] = _shift(self._lattice.window(window["row"], window["column"]), field)
         about = self._about()
         summary = self._summary(found, windows, field)
-        outputs.write_rasters(out, mosaic)  # not while tracing, which would be faster: each needs memory of its own
         outputs.write_gpkg(out / outputs.GPKG, found, windows, grid, about)
         outputs.write_geojson(out / outputs.GEOJSON, found, about)
         outputs.write_style(out / outputs.STYLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -74,8 +75,15 @@ class Scored:
 _model: Predictor | None = None
 """Of this process, loaded once: workers are asked for one window at a time."""
 _loading = threading.Lock()
-_network = threading.Lock()
-"""One window at a time goes through the network, which uses all cores by itself: twice the memory gains nothing."""
+WORKERS = 2
+"""Windows that go through the network at once, each on its share of the cores: while one of them waits to be read or
+written the other goes on, which a network that spreads over all cores cannot."""
+_network = threading.BoundedSemaphore(WORKERS)
+
+
+def cores_each(cores: int = 0) -> int:
+    """How many of so many cores, 0 for all there are, a model should use that windows are scored by."""
+    return max(1, (cores or os.cpu_count() or 1) // WORKERS)
 
 
 def hold(model: Predictor) -> None:

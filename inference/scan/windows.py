@@ -20,8 +20,8 @@ from shapely.geometry.base import BaseGeometry
 
 from datasets.scene import Grid
 
-SIDE = 1280
-"""What the network sees at once, pixels a side. Larger loses less to margins and needs more memory."""
+SIDE = 1088
+"""What the network sees at once, pixels a side. Larger loses less to margins and needs more memory, twice."""
 MARGIN = 120
 BLEND = 16
 """So far the kept parts of neighbours overlap; there one passes into the other."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,7 @@ def scan(
     from inference.reasons import LANGUAGES, InputError, Reason
     from inference.scan.plan import grid_for, read_area
     from inference.scan.run import scan as run
+    from inference.scan.window import cores_each
 
     if language not in LANGUAGES:
         raise typer.BadParameter(f"one of {', '.join(LANGUAGES)}", param_hint="--language")
@@ -83,7 +85,8 @@ def scan(
         else:
             specs: tuple[PairSpec, ...] = read_pairs(pairs)
             tasks = [(to / spec.name, [spec.before], [spec.after]) for spec in specs]
-        with _executor(scheduler) as executor:
+        load = partial(Model.load, "overhead", threads=cores_each(threads))
+        with _executor(scheduler, threads) as executor:
             for folder, first, second in tasks:
                 scenes = [
                     open_scene(names, access, bands=rgb, zoom=zoom, clouds=clouds or ())
@@ -94,7 +97,7 @@ def scan(
                 grid, placed = grid_for(scenes[0], scenes[1], area=place, gsd=gsd)
                 with _progress(language) as report:
                     result = run(
-                        scenes[0], scenes[1], grid, folder, partial(Model.load, "overhead", threads=threads),
+                        scenes[0], scenes[1], grid, folder, load,
                         area=placed, resume=resume, executor=executor, progress=report,
                     )  # fmt: skip
                 _print(result, folder, language)
@@ -146,8 +149,12 @@ def _fail(reason: Any, language: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _executor(scheduler: str | None) -> Iterator[Executor | None]:
-    """Workers of a Dask cluster, or None for the threads of this process."""
+def _executor(scheduler: str | None, threads: int) -> Iterator[Executor | None]:
+    """Workers of a Dask cluster, one thread if there is to be no more, or None for what a scan takes by itself."""
+    if scheduler is None and threads == 1:
+        with ThreadPoolExecutor(1) as one:
+            yield one
+        return
     if scheduler is None:
         yield None
         return

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from datasets.scene_sources import open_scene
 from inference.model import Model
 from inference.scan.plan import grid_for
 from inference.scan.run import Scan, scan
+from inference.scan.window import cores_each
 
 _TILE = 2048
 
@@ -51,6 +53,37 @@ class _Still:
 
     def probabilities(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.full((len(before), 3, *before.shape[2:]), 0.1, np.float32)
+
+
+class _Busy:
+    """How long at least one window was in the network."""
+
+    def __init__(self) -> None:
+        self.seconds, self._inside, self._since, self._lock = 0.0, 0, 0.0, threading.Lock()
+
+    def count(self, by: int) -> None:
+        with self._lock:
+            if not self._inside:
+                self._since = time.perf_counter()
+            self._inside += by
+            if not self._inside:
+                self.seconds += time.perf_counter() - self._since
+
+
+class _Watched:
+    """The released weights, watched at work."""
+
+    def __init__(self, busy: _Busy) -> None:
+        self._model, self._busy = Model.load(threads=cores_each()), busy
+        self.name, self.version, self.sha256 = self._model.name, self._model.version, self._model.sha256
+        self.contract = self._model.contract
+
+    def probabilities(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._busy.count(1)
+        try:
+            return self._model.probabilities(before, after)
+        finally:
+            self._busy.count(-1)
 
 
 def _make(folder: Path, side: int) -> tuple[Path, Path]:
@@ -77,10 +110,12 @@ def _make(folder: Path, side: int) -> tuple[Path, Path]:
     return paths
 
 
-def _scan(paths: tuple[Path, Path], out: Path, *, network: bool, **options: Any) -> Scan:
+_released = partial(Model.load, "overhead", threads=cores_each())
+
+
+def _scan(paths: tuple[Path, Path], out: Path, load: Callable[[], Any] = _released, **options: Any) -> Scan:
     before, after = (open_scene([str(p)], Access()) for p in paths)
     grid, _ = grid_for(before, after)
-    load = partial(Model.load, "overhead") if network else _Still
     return scan(before, after, grid, out, load, **options)
 
 
@@ -114,7 +149,8 @@ def _one(side: int, folder: Path, *, network: bool) -> None:
     shutil.rmtree(out, ignore_errors=True)
     disk, start = _Disk(out), time.perf_counter()
     base = resource.getrusage(resource.RUSAGE_SELF)
-    result = _scan(paths, out, network=network)
+    busy = _Busy()
+    result = _scan(paths, out, partial(_Watched, busy) if network else _Still)
     wall, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     cpu = used.ru_utime + used.ru_stime - base.ru_utime - base.ru_stime
     written = sum(p.stat().st_size for p in out.iterdir())
@@ -125,7 +161,7 @@ def _one(side: int, folder: Path, *, network: bool) -> None:
         f"output {written / 2**20:.0f} MB"
     )
     print("        " + ", ".join(f"{k} {v:.1f} s" for k, v in stages.items()), end="")
-    print(f"; without the network running {100 * (1 - stages.get('network', 0) / wall):.0f} % of the time", flush=True)
+    print(f"; no window in the network {100 * (1 - busy.seconds / wall):.0f} % of the time", flush=True)
 
 
 def _killed(side: int, folder: Path, times: int) -> None:
@@ -135,7 +171,7 @@ def _killed(side: int, folder: Path, times: int) -> None:
     for path in (whole, out):
         shutil.rmtree(path, ignore_errors=True)
     start = time.perf_counter()
-    _scan(paths, whole, network=True)
+    _scan(paths, whole)
     lasted = time.perf_counter() - start
     rng, equal = random.Random(0), 0
     for k in range(times):
@@ -163,7 +199,7 @@ def _moved(side: int, folder: Path, by: int) -> None:
     outs = [folder / f"moved_{i}" for i in range(3)]
     for out, files, origin in zip(outs, (paths, paths, cut), ((0, 0), (by, by), (0, 0)), strict=True):
         shutil.rmtree(out, ignore_errors=True)
-        _scan(files, out, network=True, origin=origin)  # type: ignore[arg-type]
+        _scan(files, out, origin=origin)  # type: ignore[arg-type]
     for name, out, offset in (("windows moved", outs[1], 0), ("scene cut", outs[2], by)):
         with rasterio.open(outs[0] / "probabilities.tif") as a, rasterio.open(out / "probabilities.tif") as b:
             inner = 256
@@ -216,7 +252,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for side in given.sides:
             if given.resume:
-                _scan(_make(folder, side), given.resume, network=True, resume=True)
+                _scan(_make(folder, side), given.resume, resume=True)
             elif given.kill:
                 _killed(side, folder, given.kill)
             elif given.shift:
