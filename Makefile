@@ -13,6 +13,8 @@ test: lint types unit ## everything CI checks, on SQLite
 
 # A module stays in one process, so that what it made for itself is made once.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+# They share the cores: threads of their own on top of that only wait for each other.
+unit test-postgres: export OMP_NUM_THREADS = 1
 
 DATABASE_TESTS = $(wildcard $(patsubst %,tests/test_%.py,api audit bulletin comparisons corrections database demo idempotency ledger_* models_api nightly_* notify_* ogc pages_field pages_pick pages_triage people_* public queue_* rebound registry* reports* scans scenes_api scenes_pick scenes_runs triage* uploads watch))
 test-postgres: $(VENV)/dev.stamp ## what touches the database once more, on a PostgreSQL of its own

@@ -26,8 +26,9 @@ MAX_BLOCK_SHIFT_PX = 9.0
 """Little more than the 8 px that the network is trained to tolerate (training.recipe, `max_shift`): leaning towers of
 pairs as taken reach 8.9 px."""
 MIN_DISPLACED, MAX_DISPLACED = 2, 0.2
-"""So many blocks of 128 px, and so large a share of those that can be told, may not lie further off. With one half
-16 px off 22 to 60 % do, with ripples of 12 px half of them, in pairs that fit none or one of 9 to 16."""
+"""So many blocks of 128 px, and so large a share of those that can be told, may not lie further off, or another
+placement is looked for. With one half 16 px off 22 to 60 % do, with ripples of 12 px half of them, in pairs that fit
+none or one of 9 to 16."""
 MIN_BLOCKS = 4
 MIN_BLOCK_SIGNIFICANCE, MIN_BLOCK_CONSISTENCY = 8.0, 5.0
 """Of chance peaks in a block, 10 px and more off in pairs that fit, one in a hundred reaches both."""
@@ -158,10 +159,12 @@ def block_displacements(before: Raster, after: Raster) -> tuple[NDArray[np.float
     return np.array(centres, dtype=np.float64).reshape(-1, 2), np.array(shifts, dtype=np.float64).reshape(-1, 2)
 
 
-def are_displaced(shifts: NDArray[np.float64]) -> bool:
-    """Whether too many blocks lie off for the dates to be compared. Too few blocks tell nothing."""
-    displaced = int((shifts > MAX_BLOCK_SHIFT_PX).sum())
-    return len(shifts) >= MIN_BLOCKS and displaced >= max(MIN_DISPLACED, MAX_DISPLACED * len(shifts))
+def are_displaced(
+    shifts: NDArray[np.float64], further_than_px: float = MAX_BLOCK_SHIFT_PX, share: float = MAX_DISPLACED
+) -> bool:
+    """Whether too many blocks lie too far off. Too few blocks tell nothing."""
+    displaced = int((shifts > further_than_px).sum())
+    return len(shifts) >= MIN_BLOCKS and displaced >= max(MIN_DISPLACED, share * len(shifts))
 
 
 def _spread(length: int) -> list[int]:

@@ -26,6 +26,10 @@ MIN_SHARPNESS = 0.24
 MIN_PLACED_SHARPNESS = 0.22
 """Of the later date on the grid of the earlier. Laying it there costs some sharpness; a date four times coarser is
 as blurred as one enlarged fourfold."""
+REFUSED_SHIFT_PX, REFUSED_DISPLACED = 11.0, 0.3
+"""If no placement does better than so large a share of blocks so far off, there is none. Streets of towers, which lean
+apart, reach two blocks of seven at 11 to 15 px as they were taken; a new placement is looked for earlier
+(`inference.correlation`)."""
 MIN_DIRECTION, MIN_EVENNESS = 0.25, 0.45
 """Moved by 15 px while exposed: detail of 0.06 to 0.21 in the dullest direction, 0.25 to 0.38 of that in the sharpest.
 An even blur of 0.8 px has as little (0.17 to 0.23), but in every direction (0.70 and more); pictures as taken may be as
@@ -157,7 +161,7 @@ def placement_problems(pair: Pair) -> list[Reason]:
     if measures is None or measures.sharpness < MIN_PLACED_SHARPNESS:
         return [Reason("too_blurred", {"side": "after"})]
     shifts = block_shifts(pair.before, pair.after)
-    if are_displaced(shifts):
+    if are_displaced(shifts, REFUSED_SHIFT_PX, REFUSED_DISPLACED):
         return [Reason("misregistered", {"residual_px": round(float(np.percentile(shifts, 90)), 1)})]
     return []
 
