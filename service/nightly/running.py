@@ -21,7 +21,6 @@ from inference.model import ModelError
 from inference.reasons import InputError, Reason
 from inference.scan.plan import area_of, grid_for
 from inference.scan.run import Progress, Scan, scan
-from inference.scan.window import cores_each
 from service.ledger.audit import canonical
 from service.nightly import sources
 from service.nightly.baselines import baseline, newest_taken
@@ -138,7 +137,7 @@ class Nightly:
         schedule, folder = night.schedule, self.folder(night.id)
         area = None if schedule.area is None else area_of(canonical(schedule.area))
         grid, placed = grid_for(before, after, area=area, gsd=schedule.gsd)
-        model = self._registry.load(self._scans.version(folder), threads=cores_each())
+        model = self._registry.model(self._scans.version(folder))
 
         def progress(state: Progress) -> None:
             lock.renew()

@@ -92,14 +92,14 @@ class Registry:
                 self._loaded.popitem(last=False)
         return model
 
-    def load(self, version: ModelVersion, *, threads: int = 0) -> Model:
-        """A version, from its files as they are now, on so many cores; 0 for all.
+    def load(self, version: ModelVersion) -> Model:
+        """A version, from its files as they are now.
 
         Raises:
             ModelError: they are missing or damaged.
         """
         onnx, manifest = self.files(version.domain, version.id)
-        model = Model(onnx, manifest, threads=threads)
+        model = Model(onnx, manifest)
         if _id(manifest) != version.id:
             raise ModelError(f"{manifest} was changed since the version was added")
         return model
