@@ -151,12 +151,9 @@ def _fail(reason: Any, language: str) -> NoReturn:
 @contextlib.contextmanager
 def _executor(scheduler: str | None, threads: int) -> Iterator[Executor | None]:
     """Workers of a Dask cluster, one thread if there is to be no more, or None for what a scan takes by itself."""
-    if scheduler is None and threads == 1:
-        with ThreadPoolExecutor(1) as one:
-            yield one
-        return
     if scheduler is None:
-        yield None
+        with ThreadPoolExecutor(1) if threads == 1 else contextlib.nullcontext() as executor:
+            yield executor
         return
     try:
         from distributed import Client
