@@ -215,6 +215,25 @@ def test_somebody_else_was_first_and_nothing_is_lost(town: Town, picture: Path) 
     town.complaints.clear()  # the browser notes every 4xx in its console
 
 
+def test_how_a_lead_stands_is_said_even_if_the_outbox_is_read_anew_meanwhile(town: Town) -> None:
+    page, alert_id = out(town), town.leads.alerts[0]
+    held: list[Route] = []
+    page.route(f"**/api/v1/ledger/alerts/{alert_id}", lambda route: held.append(route))
+    page.context.set_offline(True)
+    say(page, "L1", "不属实", "shadow")
+    with writing(town.engine) as session:
+        decide(session, session.get_one(Alert, alert_id), "dispatched", "real", Actor("qian"), "structure")
+    page.context.set_offline(False)
+    entry = page.locator('#outbox li[data-state="refused"]')
+    expect(entry).to_contain_text("状态已经变了")
+    soon(lambda: bool(held))
+    entry.evaluate("entry => { entry.dataset.old = 1; window.dispatchEvent(new Event('online')) }")
+    expect(page.locator("#outbox li[data-old]")).to_have_count(0)
+    held[0].continue_()
+    expect(entry).to_contain_text("他人已先处理，线索现为“属实”")
+    town.complaints.clear()  # the browser notes every 4xx in its console
+
+
 def test_signed_out_is_said_and_what_was_decided_is_sent_after_signing_in(town: Town) -> None:
     page = out(town)
     cookies = page.context.cookies()

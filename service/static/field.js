@@ -298,16 +298,21 @@ function how(item) {
   return say("outbox.waiting");
 }
 
-// Somebody else was first: say how it stands now.
-async function lookAgain(item) {
-  if (item.now !== undefined || item.problem?.code !== "state_changed") return;
-  item.now = null;
-  try {
-    item.now = (await (await ask(`/api/v1/ledger/alerts/${item.alert}`)).json()).state;
-    await outbox.save(item);
-  } catch {
-    delete item.now; // asked again with the next change
-  }
+// Somebody else was first: say how it stands now. The outbox may read its items anew meanwhile.
+const asking = new Set();
+
+async function lookAgain({ id, alert, now, problem }) {
+  if (now || asking.has(id) || problem?.code !== "state_changed") return;
+  asking.add(id);
+  const state = await ask(`/api/v1/ledger/alerts/${alert}`)
+    .then((answer) => answer.json())
+    .then((lead) => lead.state)
+    .catch(() => null); // asked again with the next change
+  asking.delete(id);
+  const item = outbox.items.find((each) => each.id === id);
+  if (!state || !item) return;
+  item.now = state;
+  await outbox.save(item);
 }
 
 const entries = document.getElementById("outbox");
