@@ -182,8 +182,7 @@ def average_runs(checkpoints: Sequence[Path], target: Path) -> None:
 def load_averaged(checkpoint: Path) -> tuple[ChangeNet, Recipe]:
     """The averaged network of a run, in evaluation mode, and its recipe."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    values = json.loads(state["recipe"])
-    recipe = Recipe(**{**values, "scale": tuple(values["scale"]), "widths": tuple(values["widths"])})
+    recipe = Recipe.of(json.loads(state["recipe"]))
     net = ChangeNet(recipe.widths, classes=recipe.classes)
     average = AveragedModel(net, use_buffers=True)
     average.load_state_dict(state["average"])

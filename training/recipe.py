@@ -60,6 +60,12 @@ class Recipe:
     seed: int = 0
 
     @classmethod
+    def of(cls, values: dict[str, Any]) -> Recipe:
+        """From what `as_dict` gave, also by way of TOML or JSON, which know no tuples."""
+        known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**known)
+
+    @classmethod
     def load(cls, path: Path) -> Recipe:
         """Read a TOML file.
 
@@ -69,11 +75,8 @@ class Recipe:
         with path.open("rb") as file:
             values: dict[str, Any] = tomllib.load(file)
         values.setdefault("name", path.stem)
-        for key in ("scale", "widths"):
-            if key in values:
-                values[key] = tuple(values[key])
         try:
-            recipe = cls(**values)
+            recipe = cls.of(values)
         except TypeError as error:
             raise ValueError(f"{path}: {error}; known keys are those of training.recipe.Recipe") from None
         if not recipe.sources:

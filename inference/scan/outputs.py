@@ -68,14 +68,12 @@ class Located:
 
     Attributes:
         polygon: in the CRS of the grid.
-        lonlat: in WGS-84, cut where it crosses the antimeridian (RFC 7946, 3.1.9).
         area_m2, area_error_m2: on the ellipsoid, and its standard error.
     """
 
     kind: Kind
     probability: float
     polygon: BaseGeometry
-    lonlat: BaseGeometry
     area_m2: float
     area_error_m2: float
 
@@ -88,10 +86,9 @@ def locate(patches: Iterable[Patch], grid: Grid, area_error_px: float) -> list[L
         traced = np.array([patch.polygon for patch in some])
         areas = _areas(shapely.transform(_on_map(traced, grid), to_lonlat))
         polygons = _on_map(_simplified(traced), grid)
-        placed = zip(some, areas, polygons, shapely.transform(polygons, to_lonlat), strict=True)
-        for patch, area, polygon, lonlat in placed:
+        for patch, area, polygon in zip(some, areas, polygons, strict=True):
             error = area_error(area, patch.polygon, area_error_px)
-            found.append((patch.rank, Located(patch.kind, patch.probability, polygon, _cut(lonlat), area, error)))
+            found.append((patch.rank, Located(patch.kind, patch.probability, polygon, area, error)))
     found.sort(key=lambda each: each[0])
     return [located for _, located in found]
 
@@ -159,17 +156,18 @@ def _columns(found: list[Located], about: About) -> dict[str, list[Any]]:
     }
 
 
-def write_geojson(path: Path, found: list[Located], about: About) -> None:
-    """Findings in WGS-84, RFC 7946."""
-    write_whole(path, _collection(found, about))
+def write_geojson(path: Path, found: list[Located], grid: Grid, about: About) -> None:
+    """Findings in WGS-84, cut where they cross the antimeridian: RFC 7946."""
+    write_whole(path, _collection(found, grid, about))
 
 
-def _collection(found: list[Located], about: About) -> Iterator[bytes]:
+def _collection(found: list[Located], grid: Grid, about: About) -> Iterator[bytes]:
     """Piece by piece: all of a city at once takes more memory than the scan of it."""
-    columns = _columns(found, about)
+    columns, to_lonlat = _columns(found, about), _to_lonlat(grid)
     yield b'{"type": "FeatureCollection", "features": [\n'
     for start in range(0, len(found), _AT_ONCE):
-        lonlat = np.array([each.lonlat for each in found[start : start + _AT_ONCE]])
+        polygons = np.array([each.polygon for each in found[start : start + _AT_ONCE]])
+        lonlat = np.array([_cut(each) for each in shapely.transform(polygons, to_lonlat)])
         geometries = shapely.to_geojson(_counter_clockwise(shapely.transform(lonlat, lambda p: p.round(7))))
         for i, geometry in enumerate(geometries, start=start):
             properties = json.dumps({name: values[i] for name, values in columns.items() if name != "id"})
@@ -216,7 +214,7 @@ def _write_layer(
     data = [np.array(v, dtype=t) for v, t in zip(columns.values(), kinds.values(), strict=True)]
     pyogrio.raw.write(
         path,
-        np.array([shapely.to_wkb(g) for g in geometry], dtype=object),
+        shapely.to_wkb(np.array(geometry, dtype=object)),
         data,
         np.array(list(columns), dtype=object),
         layer=layer,

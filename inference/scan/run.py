@@ -296,7 +296,7 @@ class _Run:
         summary = self._summary(found, windows, field)
         outputs.write_rasters(out, mosaic)  # not while tracing: 1.5 GB at 30,000 px on busy cores
         outputs.write_gpkg(out / outputs.GPKG, found, windows, grid, about)
-        outputs.write_geojson(out / outputs.GEOJSON, found, about)
+        outputs.write_geojson(out / outputs.GEOJSON, found, grid, about)
         outputs.write_style(out / outputs.STYLE)
         started = datetime.fromtimestamp((out / "plan.json").stat().st_mtime, UTC)
         outputs.write_item(out / outputs.ITEM, grid, about, summary, started)
