@@ -106,8 +106,8 @@ class _Head(nn.Module):
 def _agreeing(first: Tensor, second: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
     """Structure at each date, as far as nothing changed by the evidence of both: the mean of their logits."""
     unchanged = torch.sigmoid(-change.detach())  # what is labelled as structure says nothing about change
-    joint = (first + second) / 2
-    return torch.lerp(first, joint, unchanged), torch.lerp(second, joint, unchanged)
+    towards = unchanged * (second - first) / 2
+    return first + towards, second - towards
 
 
 class ChangeNet(nn.Module):
