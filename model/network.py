@@ -8,7 +8,8 @@ unchanged when the dates are swapped, so that
     net(before, after) = (sb, sa, c)   implies   net(after, before) = (sa, sb, c)   exactly.
 
 Where nothing changed, both dates show the same structures, whichever way a roof leans, under whatever light or
-flood: there the structure of each date is judged from both (`_agreeing`), which keeps the symmetry.
+flood: there the structure of each date is judged from both (`_agreeing`), which keeps the symmetry. Photographs, taken
+from two places, are read each by itself.
 
 Mixing by difference and sum follows Daudt et al., "Fully Convolutional Siamese Networks for Change
 Detection" (ICIP 2018) for the difference; the sum keeps what |a - b| loses, the level both dates share.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -193,15 +193,22 @@ def test_without_a_photograph_another_person_has_to_agree_and_that_is_said_befor
     assert town.state(town.leads.alerts[0]) == "dispatched"
 
 
-def test_somebody_else_was_first_and_nothing_is_lost(town: Town, picture: Path) -> None:
-    page, alert_id = out(town), town.leads.alerts[0]
+def overtaken(town: Town, page: Page, picture: Path | None = None) -> Locator:
+    """The entry of a decision on the first lead that was made without a line, while somebody else decided otherwise."""
     page.context.set_offline(True)
-    photograph(page, "L1", picture)
+    if picture:
+        photograph(page, "L1", picture)
     say(page, "L1", "不属实", "shadow")
     with writing(town.engine) as session:
-        decide(session, session.get_one(Alert, alert_id), "dispatched", "real", Actor("qian"), "structure")
+        alert = session.get_one(Alert, town.leads.alerts[0])
+        decide(session, alert, "dispatched", "real", Actor("qian"), "structure")
     page.context.set_offline(False)
-    entry = page.locator('#outbox li[data-state="refused"]')
+    return page.locator('#outbox li[data-state="refused"]')
+
+
+def test_somebody_else_was_first_and_nothing_is_lost(town: Town, picture: Path) -> None:
+    page, alert_id = out(town), town.leads.alerts[0]
+    entry = overtaken(town, page, picture)
     expect(entry).to_contain_text("他人已先处理，线索现为“属实”")
     expect(entry).to_contain_text("L1 不属实：阴影")
     assert town.state(alert_id) == "confirmed"
@@ -219,12 +226,7 @@ def test_how_a_lead_stands_is_said_even_if_the_outbox_is_read_anew_meanwhile(tow
     page, alert_id = out(town), town.leads.alerts[0]
     held: list[Route] = []
     page.route(f"**/api/v1/ledger/alerts/{alert_id}", lambda route: held.append(route))
-    page.context.set_offline(True)
-    say(page, "L1", "不属实", "shadow")
-    with writing(town.engine) as session:
-        decide(session, session.get_one(Alert, alert_id), "dispatched", "real", Actor("qian"), "structure")
-    page.context.set_offline(False)
-    entry = page.locator('#outbox li[data-state="refused"]')
+    entry = overtaken(town, page)
     expect(entry).to_contain_text("状态已经变了")
     soon(lambda: bool(held))
     entry.evaluate("entry => { entry.dataset.old = 1; window.dispatchEvent(new Event('online')) }")
