@@ -7,10 +7,6 @@ unchanged when the dates are swapped, so that
 
     net(before, after) = (sb, sa, c)   implies   net(after, before) = (sa, sb, c)   exactly.
 
-Where nothing changed, both dates show the same structures, whichever way a roof leans, under whatever light or
-flood: there the structure of each date is judged from both (`_agreeing`), which keeps the symmetry. Photographs, taken
-from two places, are read each by itself.
-
 Mixing by difference and sum follows Daudt et al., "Fully Convolutional Siamese Networks for Change
 Detection" (ICIP 2018) for the difference; the sum keeps what |a - b| loses, the level both dates share.
 Heads work at stride 4 and reach full resolution by sub-pixel convolution (Shi et al., CVPR 2016): nothing is
@@ -104,13 +100,6 @@ class _Head(nn.Module):
         return F.pixel_shuffle(self.logits(self.conv(x)), 4)
 
 
-def _agreeing(first: Tensor, second: Tensor, change: Tensor) -> tuple[Tensor, Tensor]:
-    """Structure at each date, as far as nothing changed by the evidence of both: the mean of their logits."""
-    unchanged = torch.sigmoid(-change.detach())  # what is labelled as structure says nothing about change
-    towards = unchanged * (second - first) / 2
-    return first + towards, second - towards
-
-
 class ChangeNet(nn.Module):
     """Siamese structure and change segmentation.
 
@@ -154,7 +143,7 @@ class ChangeNet(nn.Module):
         d8 = self.change8(d16, self.mix8(*p8))
         change = self.change_head(self.change4(d8, self.mix4(*p4)))
         if self.classes == 1:
-            return ChangeLogits(*_agreeing(scores[0], scores[1], change), change), (d8, d16)
+            return ChangeLogits(scores[0], scores[1], change), (d8, d16)
         # Log-odds of structure against all the rest: what a sigmoid turns into its share of the softmax.
         first, second = (each[:, :1] - torch.logsumexp(each[:, 1:], dim=1, keepdim=True) for each in scores)
         return ChangeLogits(first, second, change, scores[0], scores[1]), (d8, d16)

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -29,19 +26,6 @@ def pictures(n: int, height: int, width: int) -> tuple[Tensor, Tensor]:
     return before, after
 
 
-@contextmanager
-def sure_of_change(net: ChangeNet, logit: float) -> Iterator[None]:
-    """Have change come out as about so much everywhere."""
-    bias = net.change_head.logits.bias
-    assert bias is not None
-    kept = bias.clone()
-    bias.fill_(logit)
-    try:
-        yield
-    finally:
-        bias.copy_(kept)
-
-
 @pytest.fixture(scope="module")
 def net() -> ChangeNet:
     torch.manual_seed(0)
@@ -62,34 +46,12 @@ def test_swapping_the_dates_swaps_structures_and_keeps_change(net: ChangeNet, n:
 
 
 @torch.no_grad()
-def test_where_all_has_changed_each_date_is_read_by_itself_for_its_structures(net: ChangeNet) -> None:
+def test_each_date_is_read_by_itself_for_its_structures(net: ChangeNet) -> None:
     before, after = pictures(1, 64, 64)
-    with sure_of_change(net, 100.0):
-        alone, moved = net(before, after), net(before, after.flip(-1))
-    torch.testing.assert_close(moved.structure_before, alone.structure_before, rtol=0, atol=1e-5)
+    alone, moved = net(before, after), net(before, after.flip(-1))
+    torch.testing.assert_close(moved.structure_before, alone.structure_before, rtol=0, atol=1e-6)
     assert (moved.structure_after - alone.structure_after).abs().max() > 1e-3
     assert (moved.change - alone.change).abs().max() > 1e-3
-
-
-@torch.no_grad()
-def test_where_nothing_has_changed_both_dates_show_the_same_structures(net: ChangeNet) -> None:
-    before, after = pictures(1, 64, 64)
-    with sure_of_change(net, 100.0):
-        apart = net(before, after)
-    with sure_of_change(net, -100.0):
-        together = net(before, after)
-        elsewhere = net(before, after.flip(-1))
-    torch.testing.assert_close(together.structure_before, together.structure_after, rtol=0, atol=1e-5)
-    assert (apart.structure_before - apart.structure_after).abs().max() > 1e-3
-    assert (elsewhere.structure_before - together.structure_before).abs().max() > 1e-3  # each speaks for the other
-
-
-def test_labels_of_structure_say_nothing_about_change() -> None:
-    torch.manual_seed(0)
-    net = ChangeNet((8, 8, 8), pretrained=True).train()
-    out = net(*pictures(2, 64, 64))
-    (out.structure_before.sum() + out.structure_after.sum()).backward()
-    assert all(p.grad is None or not bool(p.grad.any()) for p in net.change_head.parameters())
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (256, 256), (304, 192)])
