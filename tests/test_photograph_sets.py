@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from datasets.labelled import IGNORE
-from datasets.photographs import OTHER, SKY, SOURCES, STRUCTURE, read_photographs
+from datasets.photographs import GROUND, OTHER, SKY, SOURCES, STRUCTURE, read_photographs
 from tests.miniature import write_photographs
 
 
@@ -34,6 +34,22 @@ def test_unlabelled_pixels_say_nothing(photographs: Path) -> None:
             values = set(np.unique(photograph.classes).tolist())
             assert values <= {*range(STRUCTURE, OTHER + 1), IGNORE}
             assert {STRUCTURE, SKY, IGNORE} <= values
+
+
+@pytest.mark.parametrize(("rows", "believed"), [(2, True), (24, False)], ids=["a strip", "walls"])
+def test_ground_in_the_upper_part_of_a_picture_is_walls_mistaken_for_it(
+    tmp_path: Path, rows: int, believed: bool
+) -> None:
+    write_photographs(tmp_path)
+    mask = tmp_path / "ground_facade" / "classes" / "view_01.png"
+    with Image.open(mask) as picture:
+        classes = np.array(picture)
+    classes[:rows, :20] = GROUND
+    Image.fromarray(classes).save(mask)
+    read = next(p for p in read_photographs(tmp_path, "ground_facade", "train") if p.name == "view_01").classes
+    assert (read[classes == GROUND] == (GROUND if believed else IGNORE)).all()
+    others = ~np.isin(classes, (0, GROUND))
+    assert np.array_equal(read[others], classes[others])
 
 
 def test_a_picture_without_a_mask_is_named(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from training.recipe import Recipe
 
 KINDS = ("same", "removed", "added", "unrelated")
 LONG_SIDE = 384
-"""Photographs are scored at this long side; training crops are cut at 0.8 to 1.6 times it."""
+"""Photographs are scored at this long side; training crops are cut at a recipe's `scale` times it."""
 _MIN_PART = 0.01
 
 Pixels = NDArray[np.uint8]
@@ -87,7 +87,7 @@ class PhotographSamples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         photographs = self.sets[choose(self.recipe.sources)]
         photograph = photographs[randint(0, len(photographs) - 1)]
         size = self.recipe.crop
-        scale = uniform(0.8, 1.6) * LONG_SIDE / max(photograph.classes.shape)
+        scale = uniform(*self.recipe.scale) * LONG_SIDE / max(photograph.classes.shape)
         scale = max(scale, size / min(photograph.classes.shape))
         image, classes = resized(photograph, scale)
         top, left = (randint(0, n - size) for n in classes.shape)

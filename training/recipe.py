@@ -18,7 +18,8 @@ class Recipe:
         sources: set name -> relative weight of its pairs.
         mix: kind of sample (`real`, `composite`, `unrelated`, `same`; see training.samples) -> relative weight.
         steps, batch, crop: length of the run, pairs per step, side of a crop in pixels.
-        scale: range of the side of the cut square relative to `crop`, used for half of the samples.
+        scale: range of the side of the cut square relative to `crop`, used for half of the samples; for `ground` of the
+            long side of a picture relative to the one it is scored at (training.photographs.LONG_SIDE).
         aim_at_change: share of the crops of real pairs that are aimed at labelled change.
         misaligned, max_shift: share of the samples with one date displaced, and by how many pixels at most.
         cluttered: share of the samples with painted clutter that is no structure.
