@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from datasets.labelled import IGNORE, LabelledPair, read_set
 from model import OUTPUTS
 from training.evaluate import (
+    MEANS,
+    PEAK,
     Prediction,
     best_decision,
     best_threshold,
@@ -22,6 +24,7 @@ from training.evaluate import (
     table,
     temperature,
 )
+from training.metrics import Scores
 
 HALF = dict.fromkeys(OUTPUTS, 0.5)
 
@@ -35,6 +38,13 @@ def pair(change: NDArray[np.uint8], structure: NDArray[np.uint8] | None = None, 
 def predicted(probability: NDArray[Any], change: NDArray[np.uint8]) -> Prediction:
     """The same probability for all three outputs."""
     return Prediction(pair(change, change), np.repeat(probability[None], 3, axis=0).astype(np.float32))
+
+
+def decided(probability: NDArray[Any], change: NDArray[np.uint8]) -> Scores:
+    """Scores of change with the decision that is chosen for it."""
+    prediction = predicted(probability, change)
+    threshold, peak, mean = best_decision([prediction])
+    return table([prediction], HALF | {"change": threshold}, peak, mean)["ida/change"]
 
 
 def square(top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -130,38 +140,46 @@ def test_the_best_decision_drops_false_alarms_and_keeps_what_is_true() -> None:
     truth = square(0, 0, 20, 20)
     probability = np.where(truth == 1, 0.85, 0.1)
     probability[40:60, 40:60] = 0.65
-    decision = best_decision([predicted(probability, truth)], 0.5)
-    assert decision == (0.8, 0.84)
-    rows = table([predicted(probability, truth)], HALF, *decision)
-    assert rows["ida/change"].predicted == rows["ida/change"].right == 1
+    found = decided(probability, truth)
+    assert (found.predicted, found.right) == (1, 1)
 
 
 def test_a_false_alarm_with_a_bright_core_is_told_by_its_mean() -> None:
-    truth = square(0, 0, 20, 20)
-    probability = np.where(truth == 1, 0.95, 0.1)
-    probability[40:60, 40:60] = 0.55
-    probability[45:50, 45:50] = 0.99
-    decision = best_decision([predicted(probability, truth)], 0.5)
-    rows = table([predicted(probability, truth)], HALF, *decision)
-    assert rows["ida/change"].predicted == rows["ida/change"].right == 1
+    truth = square(0, 0, 24, 24)
+    probability = np.where(truth == 1, 0.5, 0.1)  # along the outline, which a higher threshold would cut off
+    probability[2:22, 2:22] = 0.95
+    probability[40:60, 40:60] = 0.5
+    probability[40:60, 40:50] = 0.95
+    threshold, _, mean = best_decision([predicted(probability, truth)])
+    assert threshold <= 0.5
+    assert mean >= 0.74
+    found = decided(probability, truth)
+    assert (found.predicted, found.right) == (1, 1)
+
+
+def test_a_threshold_that_draws_worse_outlines_is_not_taken_for_the_sake_of_false_alarms() -> None:
+    truth = square(0, 0, 24, 24)
+    probability = np.where(truth == 1, 0.5, 0.1)
+    probability[4:20, 4:20] = 0.95
+    probability[40:50, 40:50] = 0.52  # gone from 0.55 on, and with it more than half of what is true
+    threshold, _, _ = best_decision([predicted(probability, truth)])
+    assert threshold <= 0.5
 
 
 def test_a_decision_that_would_lose_true_objects_is_not_taken() -> None:
     truth = np.maximum(square(0, 0, 20, 20), square(40, 40, 20, 20))
     probability = np.where(truth == 1, 0.65, 0.1)
     probability[0:20, 0:20] = 0.99
-    peak, mean = best_decision([predicted(probability, truth)], 0.5)
-    assert peak == 0.6
-    assert mean <= 0.65
+    found = decided(probability, truth)
+    assert (found.objects, found.found) == (2, 2)
 
 
 def test_with_nothing_to_find_the_decision_is_the_strictest_that_raises_least() -> None:
     nothing = np.zeros((64, 64), dtype=np.uint8)
     alarm = np.full((64, 64), 0.1)
     alarm[10:30, 10:30] = 0.8
-    decision = best_decision([predicted(alarm, nothing)], 0.5)
-    rows = table([predicted(alarm, nothing)], HALF, *decision)
-    assert rows["ida/change"].predicted == 0
+    assert best_decision([predicted(alarm, nothing)]) == (0.5, PEAK, max(MEANS))
+    assert decided(alarm, nothing).predicted == 0
 
 
 def test_with_nothing_to_find_the_threshold_stays_in_the_middle() -> None:

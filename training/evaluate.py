@@ -14,8 +14,11 @@ from model import OUTPUTS
 from model.decision import hysteresis
 from training.metrics import Reliability, Scores, score
 
-MAX_RECALL_LOSS = 0.02
-"""Share of the true objects that may be given up for fewer false alarms."""
+MISSED = 3
+"""An object that is missed is as bad as so many false ones, each of which sends a person out for nothing."""
+AS_GOOD = 0.002
+"""Pixel F1 by which thresholds do not differ."""
+PEAK = 0.9
 MEANS = (0.6, 0.65, 0.7, 0.74, 0.78, 0.8, 0.82, 0.84, 0.86)
 
 
@@ -149,14 +152,18 @@ def calibrate(raw: Sequence[Prediction]) -> Calibration:
     temperatures = {output: temperature(raw, output) for output in OUTPUTS}
     temperatures["structure_after"] = temperatures["structure_before"]
     calibrated = rescaled(raw, temperatures)
-    thresholds = {output: best_threshold(calibrated, output) for output in OUTPUTS}
-    thresholds["structure_after"] = thresholds["structure_before"]
-    return Calibration(temperatures, thresholds, *best_decision(calibrated, thresholds["change"]))
+    structure, (change, peak, mean) = best_threshold(calibrated, "structure_before"), best_decision(calibrated)
+    return Calibration(temperatures, dict(zip(OUTPUTS, (structure, structure, change), strict=True)), peak, mean)
 
 
 def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
-    """Probability from which a pixel counts: the one with the highest pixel F1 over the sets that have something
-    to find; 0.5 where none has.
+    """Probability from which a pixel counts: the one with the highest pixel F1."""
+    f1 = _f1_by_threshold(predictions, output)
+    return max(f1, key=lambda threshold: f1[threshold])
+
+
+def _f1_by_threshold(predictions: Sequence[Prediction], output: str) -> dict[float, float]:
+    """Pixel F1 over the sets that have something to find; of 0.5 alone where none has.
 
     Sets without are left out because no outline can be right in them. They speak through `best_decision`'s choice.
     """
@@ -171,26 +178,32 @@ def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
         for t in totals:
             totals[t] += score(prediction.probabilities[index] >= t, truth, prediction.pair.gsd)
     if not any(s.tp + s.fn for s in totals.values()):
-        return 0.5
-    return max(totals, key=lambda t: totals[t].f1)
+        return {0.5: 0.0}
+    return {t: scores.f1 for t, scores in totals.items()}
 
 
-def best_decision(predictions: Sequence[Prediction], threshold: float) -> tuple[float, float]:
-    """Peak and mean of change (model.decision) with the fewest false objects that give up at most `MAX_RECALL_LOSS` of
-    object recall; of several those that find most, of these the strictest.
+def best_decision(predictions: Sequence[Prediction]) -> tuple[float, float, float]:
+    """Threshold, peak and mean of change (model.decision) that miss least and raise least falsely, one weighed against
+    the other by `MISSED`; of several the best outlines, then the strictest.
 
-    Every false alarm sends a person out, so patches without a clear core are given up as far as few true ones go
-    with them.
+    The three are chosen together, because a patch's mean depends on where it ends. Only thresholds that draw outlines
+    as well as the best are tried.
     """
-    plain = _change_scores(predictions, threshold, threshold, 0.0)
-    needed = plain.found - MAX_RECALL_LOSS * plain.objects
-    best = (plain.predicted - plain.right, -plain.found, -threshold, 0.0)
-    for peak in (threshold, 0.6, 0.7, 0.8, 0.9):
-        for mean in (0.0, *MEANS):
-            scores = _change_scores(predictions, threshold, peak, mean)
-            if scores.found >= needed:
-                best = min(best, (scores.predicted - scores.right, -scores.found, -peak, -mean))
-    return -best[2], -best[3]
+    f1 = _f1_by_threshold(predictions, "change")
+    tried = {
+        (threshold, peak, mean): _change_scores(predictions, threshold, peak, mean)
+        for threshold in f1
+        if f1[threshold] >= max(f1.values()) - AS_GOOD
+        for peak in {threshold, max(threshold, PEAK)}
+        for mean in (0.0, *MEANS)
+    }
+
+    def cost(decision: tuple[float, float, float]) -> tuple[float, ...]:
+        scores, (threshold, peak, mean) = tried[decision], decision
+        false, missed = scores.predicted - scores.right, scores.objects - scores.found
+        return false + MISSED * missed, -f1[threshold], -peak, -mean
+
+    return min(tried, key=cost)
 
 
 def _change_scores(predictions: Sequence[Prediction], threshold: float, peak: float, mean: float) -> Scores:

@@ -40,7 +40,7 @@ from inference.scan.window import (
 )
 from inference.scan.windows import Window, lattice
 
-FORMAT = 3
+FORMAT = 4
 TRIES = 3
 """A window that fails as often is set aside."""
 _BLOCKS_AT_ONCE = 8

@@ -20,7 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from datasets.scene import Grid
 
-SIDE = 1088
+SIDE = 1024
 """What the network sees at once, pixels a side. Larger loses less to margins and needs more memory, twice."""
 MARGIN = 120
 BLEND = 16
