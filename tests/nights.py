@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from service.nightly.due import begin
 from service.nightly.running import Nightly
 from service.nightly.schedules import Plan, Schedules
 from service.nightly.tables import Night, Schedule
-from service.queue import Queue
+from service.queue import Queue, Worker
 from service.registry.store import Registry
 from service.registry.tables import ModelVersion
 from service.scans import Scans
@@ -114,6 +115,30 @@ def house(folder: Path, **settings: Any) -> Iterator[House]:
         scans = Scans(Queue(engine), known, registry)
         yield House(engine, known, Nightly(engine, known, registry, scans), Schedules(engine, known))
         engine.dispose()
+
+
+class Hanging(MagentaModel):
+    """Scores some windows, then says so by a file and goes no further."""
+
+    def __init__(self, reached: Path) -> None:
+        self.reached, self.shown = reached, 0
+
+    def probabilities(self, before: Any, after: Any) -> Any:
+        self.shown += 1
+        if self.shown > 4:
+            self.reached.touch()
+            threading.Event().wait()
+        return super().probabilities(before, after)
+
+
+def work_and_hang(folder: str, url: str) -> None:
+    """A worker that never ends the night it begins. Runs in a `tests.fakes_notify.Killable`."""
+    with pytest.MonkeyPatch.context() as patch:
+        stand_in(patch).model = Hanging(Path(folder) / "reached")
+        engine = connect(url)
+        settings, registry = Settings(data_dir=Path(folder), database_url=url), Registry(engine, Path(folder))
+        nightly = Nightly(engine, settings, registry, Scans(Queue(engine), settings, registry))
+        Worker(Queue(engine), {"night": nightly.run}, {"night": nightly.given_up}).step()
 
 
 def codes(night: Night) -> list[str]:

@@ -26,9 +26,11 @@ from service.queue import Interrupted, Worker
 from service.queue import Queue as JobQueue
 from service.registry.store import Registry
 from service.scenes.tables import SceneRow
+from tests.fakes_notify import Killable
 from tests.imagery import MagentaModel, geotiff
 from tests.ledgers import site
 from tests.nights import NEW, OTHER, House, Weights, at, codes, house, picture, stand_in
+from tests.queues import until
 
 MONDAY, TUESDAY, WEDNESDAY = "2026-03-02T03:00", "2026-03-03T03:00", "2026-03-04T03:00"
 """When pictures were taken; nights are due later that day."""
@@ -327,6 +329,23 @@ def test_a_night_that_is_interrupted_goes_on_where_it_was(place: House) -> None:
     assert place.nightly.conclude(night_id, lambda stage, share: None) == "findings"
     assert place.nightly.read(night_id).taken_at == at(MONDAY)
     assert place.nightly.conclude(night_id, lambda stage, share: None) == "findings"  # and nothing happens twice
+
+
+def test_a_night_whose_worker_was_killed_is_finished_by_another(place: House, tmp_path: Path) -> None:
+    worker, night_id = queued(place)
+    process = Killable("tests.nights:work_and_hang", str(tmp_path), place.settings.database_url or "")
+    try:
+        process.start()
+        until((tmp_path / "reached").exists)
+        process.kill()
+    finally:
+        process.close()
+    assert place.nightly.read(night_id).state == "running"
+    assert worker.step()
+    night = place.nightly.read(night_id)
+    assert (night.state, night.observed_share, night.reasons) == ("findings", 1.0, [])
+    with Session(place.engine) as session:
+        assert len(session.scalars(select(SceneRow)).all()) == 1
 
 
 def test_windows_that_cannot_be_read_are_tried_again_and_then_unseen(place: House, weights: Weights) -> None:
