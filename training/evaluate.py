@@ -14,10 +14,10 @@ from model import OUTPUTS
 from model.decision import hysteresis
 from training.metrics import Reliability, Scores, score
 
-MISSED = 3
+MISSED = 5
 """An object that is missed is as bad as so many false ones, each of which sends a person out for nothing."""
 AS_GOOD = 0.002
-"""Pixel F1 by which thresholds do not differ."""
+"""Pixel F1 by which outlines do not differ."""
 PEAK = 0.9
 MEANS = (0.6, 0.65, 0.7, 0.74, 0.78, 0.8, 0.82, 0.84, 0.86)
 
@@ -162,13 +162,17 @@ def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
     return max(f1, key=lambda threshold: f1[threshold])
 
 
+def _telling(predictions: Sequence[Prediction], output: str) -> set[str]:
+    """The sets that have something to find."""
+    return {p.pair.source for p in predictions if (p.truth(output) == 1).any()}
+
+
 def _f1_by_threshold(predictions: Sequence[Prediction], output: str) -> dict[float, float]:
     """Pixel F1 over the sets that have something to find; of 0.5 alone where none has.
 
     Sets without are left out because no outline can be right in them. They speak through `best_decision`'s choice.
     """
-    index = OUTPUTS.index(output)
-    telling = {p.pair.source for p in predictions if (p.truth(output) == 1).any()}
+    index, telling = OUTPUTS.index(output), _telling(predictions, output)
     candidates = np.round(np.arange(0.2, 0.81, 0.05), 2)
     totals = {float(t): Scores() for t in candidates}
     for prediction in predictions:
@@ -186,24 +190,28 @@ def best_decision(predictions: Sequence[Prediction]) -> tuple[float, float, floa
     """Threshold, peak and mean of change (model.decision) that miss least and raise least falsely, one weighed against
     the other by `MISSED`; of several the best outlines, then the strictest.
 
-    The three are chosen together, because a patch's mean depends on where it ends. Only thresholds that draw outlines
-    as well as the best are tried.
+    The three are chosen together, because a patch's mean depends on where it ends. Only those that draw outlines as
+    well as the best are taken.
     """
-    f1 = _f1_by_threshold(predictions, "change")
-    tried = {
-        (threshold, peak, mean): _change_scores(predictions, threshold, peak, mean)
+    f1, sets = _f1_by_threshold(predictions, "change"), _telling(predictions, "change")
+    telling = [p for p in predictions if p.pair.source in sets]
+    others = [p for p in predictions if p.pair.source not in sets]
+    decisions = [
+        (threshold, peak, mean)
         for threshold in f1
         if f1[threshold] >= max(f1.values()) - AS_GOOD
         for peak in {threshold, max(threshold, PEAK)}
         for mean in (0.0, *MEANS)
-    }
+    ]
+    found = {d: _change_scores(telling, *d) for d in decisions}
+    drawn = {d: scores.f1 if telling else 0.0 for d, scores in found.items()}
 
     def cost(decision: tuple[float, float, float]) -> tuple[float, ...]:
-        scores, (threshold, peak, mean) = tried[decision], decision
+        scores, (_, peak, mean) = found[decision] + _change_scores(others, *decision), decision
         false, missed = scores.predicted - scores.right, scores.objects - scores.found
-        return false + MISSED * missed, -f1[threshold], -peak, -mean
+        return false + MISSED * missed, -drawn[decision], -peak, -mean
 
-    return min(tried, key=cost)
+    return min((d for d in decisions if drawn[d] >= max(drawn.values()) - AS_GOOD), key=cost)
 
 
 def _change_scores(predictions: Sequence[Prediction], threshold: float, peak: float, mean: float) -> Scores:

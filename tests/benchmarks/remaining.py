@@ -1,0 +1,60 @@
+"""What stands around new houses is not `remaining`: findings of each kind on the validation tiles of LEVIR-CD.
+
+    python -m tests.benchmarks.remaining --data DATA [--weights FOLDER]
+
+LEVIR-CD says nothing of structures beside what changed, so no figure of `jingdi evaluate` shows rings of `remaining`
+around every new house. Weights that draw them look good in all others (training/RESULTS.md, 2026-11-25).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets.labelled import read_set
+from inference.findings import Layers
+from inference.model import Model
+from inference.tiling import predict_tiled
+from inference.vectorise import classify
+from model.decision import MIN_OBJECT_PX
+
+NEAR_PX = 3
+AT_CHANGE = 0.3
+
+Mask = NDArray[np.bool_]
+
+
+def _patches(mask: Mask) -> list[Mask]:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return [labels == i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= MIN_OBJECT_PX]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, default=Path("model/weights"))
+    options = parser.parse_args()
+    model = Model(options.weights / "overhead.onnx", options.weights / "overhead.json")
+    total, called, changed = np.zeros(4, int), 0, 0
+    for pair in read_set(options.data, "levir_cd", "validation"):
+        probabilities = predict_tiled(model.probabilities, pair.before, pair.after)
+        masks = classify(Layers(*probabilities), np.ones(pair.change.shape, dtype=bool), model.contract)
+        true = pair.change == 1
+        near = cv2.dilate(true.astype(np.uint8), np.ones((2 * NEAR_PX + 1,) * 2, np.uint8)) > 0
+        remaining = _patches(masks.remaining)
+        ringing = sum(float(near[patch].mean()) >= AT_CHANGE for patch in remaining)
+        row = np.array([len(_patches(masks.new)), len(_patches(masks.removed)), len(remaining), ringing])
+        print(f"{pair.name:10} new {row[0]:4d}  removed {row[1]:3d}  remaining {row[2]:4d}, at a change {row[3]:3d}")
+        total += row
+        called += int((true & masks.remaining).sum())
+        changed += int(true.sum())
+    print(f"{'all':10} new {total[0]:4d}  removed {total[1]:3d}  remaining {total[2]:4d}, at a change {total[3]:3d}")
+    print(f"changed pixels called remaining: {100 * called / changed:.1f} %")
+
+
+if __name__ == "__main__":
+    main()
