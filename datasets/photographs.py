@@ -52,8 +52,8 @@ def _held_back(source: str, names: Sequence[str]) -> set[str]:
 class Photographs(Sequence[Photograph]):
     """One split of a set, read from disk when a picture is asked for.
 
-    Where more than 2 % of the top quarter of a picture are labelled ground, walls were mistaken for it, and no ground of
-    that picture is believed: so in 5 of the 491 of `ground_facade`, and in none of the other sets.
+    Where more than 2 % of the top quarter of a picture are labelled ground, walls were mistaken for it, and no ground
+    of that picture is believed: so in 5 of the 491 of `ground_facade`, and in none of the other sets.
 
     Raises:
         KeyError: unknown set.

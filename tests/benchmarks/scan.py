@@ -38,7 +38,7 @@ from datasets.scene import Access
 from datasets.scene_sources import open_scene
 from inference.model import Model
 from inference.scan.plan import grid_for
-from inference.scan.run import Scan, scan
+from inference.scan.run import Progress, Scan, scan
 from inference.scan.window import cores_each
 
 _TILE = 2048
@@ -156,7 +156,12 @@ def _one(side: int, folder: Path, *, network: bool) -> None:
     disk, start = _Disk(out), time.perf_counter()
     base = resource.getrusage(resource.RUSAGE_SELF)
     busy = _Busy()
-    result = _scan(paths, out, partial(_Watched, busy) if network else _Still)
+    peaks: dict[str, float] = {}
+
+    def note(state: Progress) -> None:
+        peaks[state.stage] = _peak_rss_mb()
+
+    result = _scan(paths, out, partial(_Watched, busy) if network else _Still, progress=note)
     wall, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     cpu = used.ru_utime + used.ru_stime - base.ru_utime - base.ru_stime
     written = sum(p.stat().st_size for p in out.iterdir())
@@ -167,7 +172,8 @@ def _one(side: int, folder: Path, *, network: bool) -> None:
         f"output {written / 2**20:.0f} MB"
     )
     print("        " + ", ".join(f"{k} {v:.1f} s" for k, v in stages.items()), end="")
-    print(f"; no window in the network {100 * (1 - busy.seconds / wall):.0f} % of the time", flush=True)
+    print(f"; no window in the network {100 * (1 - busy.seconds / wall):.0f} % of the time")
+    print("        peak RSS so far, MB: " + ", ".join(f"{k} {v:.0f}" for k, v in peaks.items()), flush=True)
 
 
 def _killed(side: int, folder: Path, times: int) -> None:
