@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -104,3 +105,17 @@ def test_the_same_seed_gives_the_same_sample(base: Sample, donor: Sample) -> Non
     first, second = (_many(base, donor, 3) for _ in range(2))
     for a, b in zip(first, second, strict=True):
         assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_sheds_are_small_and_change_like_any_other(base: Sample, donor: Sample) -> None:
+    original, sizes = base["labels"][0] == 1, []
+    torch.manual_seed(0)
+    for sample in (composite(base, donor, sheds=1.0) for _ in range(40)):
+        before, after, change = sample["labels"]
+        assert torch.equal(change == 1, before != after)
+        pasted = ((before == 1) | (after == 1)) & ~original
+        count, _, stats, _ = cv2.connectedComponentsWithStats(pasted.numpy().astype(np.uint8), connectivity=8)
+        sizes += [int(stats[i, cv2.CC_STAT_AREA]) for i in range(1, count)]
+    assert len(sizes) > 20
+    assert np.median(sizes) < 0.5 * 14 * 18  # of the donor's building
+    assert min(sizes) >= 6

@@ -19,18 +19,21 @@ from model.vision import tv_tensors
 from training.augment import Sample, chance, randint, uniform
 
 _MIN_PX, _MAX_PX = 60, 9000
+_SHED = (6.0, 14.0)
+"""Sides of a shed, pixels: 3 to 7 m at half a metre."""
 _TRIES = 25
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
-def composite(base: Sample, donor: Sample) -> Sample:
+def composite(base: Sample, donor: Sample, sheds: float = 0.0) -> Sample:
     """Change a pair in a few places.
 
     Args:
         base: crop of a pair whose structures are known at both dates; what its labels call changed stays so.
         donor: crop of another pair, of the same size, from whose first date buildings and ground are cut.
+        sheds: share of what is pasted of which only a small rectangle is used: no set has labelled sheds.
     """
     dates = [_hwc(base["before"]), _hwc(base["after"])]
     labels = base["labels"].numpy().copy()
@@ -43,6 +46,8 @@ def composite(base: Sample, donor: Sample) -> Sample:
             _cover(dates, labels, date)
         elif buildings:
             mask = buildings[randint(0, len(buildings) - 1)]
+            if sheds and chance(sheds):
+                mask = _piece(mask)
             _paste(dates, labels, date, source, source_labels, mask, real=draw < 0.85)
     return {
         "before": tv_tensors.Image(torch.from_numpy(dates[0]).permute(2, 0, 1)),
@@ -65,6 +70,17 @@ def _buildings(mask: Mask) -> list[Mask]:
         if _MIN_PX <= area <= _MAX_PX and x > 2 and y > 2 and x + w < width - 2 and y + h < height - 2:
             found.append(labels == i)
     return found
+
+
+def _piece(mask: Mask) -> Mask:
+    """A rectangle of a roof, the size of a shed, turned anyhow."""
+    rows, columns = np.nonzero(mask)
+    middle = randint(0, len(rows) - 1)
+    sides = uniform(*_SHED), uniform(*_SHED)
+    corners = cv2.boxPoints(((float(columns[middle]), float(rows[middle])), sides, uniform(0, 90)))
+    rectangle = np.zeros(mask.shape, dtype=np.uint8)
+    cv2.fillConvexPoly(rectangle, np.rint(corners).astype(np.int32), 1)
+    return np.asarray(mask & (rectangle > 0), dtype=np.bool_)
 
 
 def _box(mask: Mask, margin: int) -> tuple[slice, slice]:

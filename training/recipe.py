@@ -22,6 +22,7 @@ class Recipe:
             long side of a picture relative to the one it is scored at (training.photographs.LONG_SIDE).
         aim_at_change: share of the crops of real pairs that are aimed at labelled change.
         misaligned, max_shift: share of the samples with one date displaced, and by how many pixels at most.
+        sheds: share of the structures pasted into `composite` samples that are as small as sheds.
         cluttered: share of the samples with painted clutter that is no structure.
         auxiliary_weight: weight of the change losses at strides 8 and 16 (deep supervision).
         teacher_weight: weight of what a teacher says, in a run that is given one (training.teacher).
@@ -46,6 +47,7 @@ class Recipe:
     aim_at_change: float = 0.6
     misaligned: float = 0.0
     max_shift: int = 8
+    sheds: float = 0.0
     cluttered: float = 0.0
     auxiliary_weight: float = 0.0
     teacher_weight: float = 0.0

@@ -112,7 +112,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         kind = choose(mix)
         if kind == "composite":
             base, donor = self._pair(*self.known[randint(0, len(self.known) - 1)]), self._date()
-            return composite(self._crop(base), self._crop(donor))
+            return composite(self._crop(base), self._crop(donor), self.recipe.sheds)
         if kind == "unrelated":
             return pair_unrelated(self._crop(self._date()), self._crop(self._date()))
         source = choose(self.recipe.sources)
