@@ -19,7 +19,7 @@ from datasets.labelled import IGNORE, Split
 CLASSES = ("structure", "ground", "vegetation", "sky", "other")
 """What a pixel of a photograph can be. `other` is what comes and goes by itself: vehicles, people, poles, signs."""
 STRUCTURE, GROUND, VEGETATION, SKY, OTHER = range(1, 6)
-_GROUND_OVERHEAD = 0.02
+_GROUND_ABOVE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Photographs(Sequence[Photograph]):
         if image.shape[:2] != classes.shape:
             raise ValueError(f"{mask_path} measures {classes.shape}, its picture {image.shape[:2]}")
         classes[(classes == 0) | (classes > OTHER)] = IGNORE
-        if (classes[: len(classes) // 4] == GROUND).mean() > _GROUND_OVERHEAD:
+        if (classes[: len(classes) // 4] == GROUND).mean() > _GROUND_ABOVE:
             classes[classes == GROUND] = IGNORE
         return Photograph(self.source, path.stem, image, classes)
 

@@ -13,7 +13,7 @@ from datasets.labelled import IGNORE, LabelledPair
 from datasets.photographs import CLASSES, SOURCES, STRUCTURE
 from inference.model import Model
 from model import OUTPUTS
-from training.card import write_photograph_card
+from training.card import write_card
 from training.evaluate import Prediction, calibrate, reliability, rescaled, table
 from training.evaluate_photographs import Predict, class_table, synthetic_pairs
 from training.outcomes import UNKNOWN_ERROR_PX
@@ -80,5 +80,5 @@ def release_photographs(run: Path, net: ChangeNet, recipe: Recipe, data: Path, v
         "metrics": {name: s.as_dict() for name, s in table(measured, *calibration.decision).items()},
     }  # fmt: skip
     write_manifest(manifest, **facts)
-    write_photograph_card(manifest)
+    write_card(manifest)
     return manifest

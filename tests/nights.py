@@ -104,17 +104,22 @@ class House:
             return list(session.scalars(select(Night).order_by(Night.due_at)))
 
 
+def _house(folder: Path, url: str, **settings: Any) -> House:
+    engine = connect(url)
+    known = Settings(data_dir=folder, database_url=url, **settings)
+    registry = Registry(engine, folder)
+    scans = Scans(Queue(engine), known, registry)
+    return House(engine, known, Nightly(engine, known, registry, scans), Schedules(engine, known))
+
+
 @contextmanager
 def house(folder: Path, **settings: Any) -> Iterator[House]:
     """An empty one."""
     with new_database(folder) as url:
-        engine = connect(url)
-        known = Settings(data_dir=folder, database_url=url, **settings)
-        known.scene_folders[0].mkdir(parents=True, exist_ok=True)
-        registry = Registry(engine, folder)
-        scans = Scans(Queue(engine), known, registry)
-        yield House(engine, known, Nightly(engine, known, registry, scans), Schedules(engine, known))
-        engine.dispose()
+        found = _house(folder, url, **settings)
+        found.scenes.mkdir(parents=True, exist_ok=True)
+        yield found
+        found.engine.dispose()
 
 
 class Hanging(MagentaModel):
@@ -135,10 +140,8 @@ def work_and_hang(folder: str, url: str) -> None:
     """A worker that never ends the night it begins. Runs in a `tests.fakes_notify.Killable`."""
     with pytest.MonkeyPatch.context() as patch:
         stand_in(patch).model = Hanging(Path(folder) / "reached")
-        engine = connect(url)
-        settings, registry = Settings(data_dir=Path(folder), database_url=url), Registry(engine, Path(folder))
-        nightly = Nightly(engine, settings, registry, Scans(Queue(engine), settings, registry))
-        Worker(Queue(engine), {"night": nightly.run}, {"night": nightly.given_up}).step()
+        place = _house(Path(folder), url)
+        Worker(Queue(place.engine), {"night": place.nightly.run}, {"night": place.nightly.given_up}).step()
 
 
 def codes(night: Night) -> list[str]:

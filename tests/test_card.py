@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,12 @@ def test_figures_measured_apart_are_taken_from_the_run_or_from_beside_the_weight
     assert "| ida/structure_after | 0.123 |" in text
     assert "| night | hopeless | 39 of 39 | too_dark |" in text
     assert "97.0% of hopeless pairs refused" in text
+
+
+@pytest.mark.parametrize("domain", ["overhead", "ground"])
+def test_the_released_card_is_that_of_the_released_manifest(tmp_path: Path, domain: str) -> None:
+    weights = Path(__file__).parents[1] / "model" / "weights"
+    for path in weights.glob("*.json"):
+        shutil.copy(path, tmp_path)
+    written = write_card(tmp_path / f"{domain}.json").read_text("utf-8")
+    assert written == (weights / f"{domain}.md").read_text("utf-8")

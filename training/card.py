@@ -31,18 +31,22 @@ def write_card(manifest: Path, *folders: Path) -> Path:
     """Write `<domain>.md` beside a manifest.
 
     Args:
-        folders: where `LEAVE_ONE_OUT` and `GATE` are looked for, besides the folder of the manifest.
+        folders: where `LEAVE_ONE_OUT` and `GATE` are looked for, besides the folder of the manifest; both are of
+            overhead weights only.
     """
     facts = json.loads(manifest.read_text("utf-8"))
-    extra = {name: _optional(name, (*folders, manifest.parent)) for name in (LEAVE_ONE_OUT, GATE)}
+    if facts["domain"] == "ground":
+        text = photograph_card(facts)
+    else:
+        extra = {name: _optional(name, (*folders, manifest.parent)) for name in (LEAVE_ONE_OUT, GATE)}
+        text = card(facts, leave_one_out=extra[LEAVE_ONE_OUT], gate=extra[GATE])
     path = manifest.with_suffix(".md")
-    path.write_text(card(facts, leave_one_out=extra[LEAVE_ONE_OUT], gate=extra[GATE]), "utf-8")
+    path.write_text(text, "utf-8")
     return path
 
 
-def write_photograph_card(manifest: Path) -> Path:
-    """Write the card of weights for photographs, `<domain>.md` beside their manifest."""
-    facts = json.loads(manifest.read_text("utf-8"))
+def photograph_card(facts: dict[str, Any]) -> str:
+    """The card of weights for photographs as Markdown, from their manifest."""
     classes = facts["output"]["classes"]
     rows = [
         (f"`{name}`", *(_number(row[c]) for c in classes)) for name, row in facts["classes_iou"].items()
@@ -66,9 +70,7 @@ def write_photograph_card(manifest: Path) -> Path:
 
 For suspected leads that a named person looks at and decides. Not for decisions by itself, and not about people.""",
     ]
-    path = manifest.with_suffix(".md")
-    path.write_text("\n\n".join(parts) + "\n", "utf-8")
-    return path
+    return "\n\n".join(parts) + "\n"
 
 
 def _optional(name: str, folders: tuple[Path, ...]) -> Any:

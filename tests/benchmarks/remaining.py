@@ -13,24 +13,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from datasets.labelled import read_set
 from inference.findings import Layers
 from inference.model import Model
 from inference.tiling import predict_tiled
 from inference.vectorise import classify
-from model.decision import MIN_OBJECT_PX
+from training.metrics import score
 
 NEAR_PX = 3
-AT_CHANGE = 0.3
-
-Mask = NDArray[np.bool_]
-
-
-def _patches(mask: Mask) -> list[Mask]:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    return [labels == i for i in range(1, count) if stats[i, cv2.CC_STAT_AREA] >= MIN_OBJECT_PX]
 
 
 def main() -> None:
@@ -44,10 +35,9 @@ def main() -> None:
         probabilities = predict_tiled(model.probabilities, pair.before, pair.after)
         masks = classify(Layers(*probabilities), np.ones(pair.change.shape, dtype=bool), model.contract)
         true = pair.change == 1
-        near = cv2.dilate(true.astype(np.uint8), np.ones((2 * NEAR_PX + 1,) * 2, np.uint8)) > 0
-        remaining = _patches(masks.remaining)
-        ringing = sum(float(near[patch].mean()) >= AT_CHANGE for patch in remaining)
-        row = np.array([len(_patches(masks.new)), len(_patches(masks.removed)), len(remaining), ringing])
+        near = cv2.dilate(true.astype(np.uint8), np.ones((2 * NEAR_PX + 1,) * 2, np.uint8))
+        new, removed, remaining = (score(mask, near, pair.gsd) for mask in (masks.new, masks.removed, masks.remaining))
+        row = np.array([new.predicted, removed.predicted, remaining.predicted, remaining.right])
         print(f"{pair.name:10} new {row[0]:4d}  removed {row[1]:3d}  remaining {row[2]:4d}, at a change {row[3]:3d}")
         total += row
         called += int((true & masks.remaining).sum())
