@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import feedback, instances, layouts
+from datasets.offsets import registered as label_registered
 from datasets.pairs import (
     CACHE_BYTES,
     IGNORE,
@@ -126,11 +127,15 @@ SOURCES = tuple(_SETS)
 """Names of the sets that `read_set` knows."""
 
 
-def read_set(root: Path, source: str, split: Split, *, cache_bytes: int = CACHE_BYTES) -> LabelledSet:
+def read_set(
+    root: Path, source: str, split: Split, *, cache_bytes: int = CACHE_BYTES, registered: bool = False
+) -> LabelledSet:
     """One split of the set `source` in `root / source`. Its files are looked up now and read when indexed.
 
     Args:
         cache_bytes: how many bytes of pixels the result may keep in memory.
+        registered: labels that are known to lie beside what they outline are moved onto it (datasets.offsets);
+            otherwise they are as published.
 
     Returns:
         The scenes in the order of their names. For validation it may be empty, where the set holds out certain
@@ -149,4 +154,4 @@ def read_set(root: Path, source: str, split: Split, *, cache_bytes: int = CACHE_
             f"{root / source} has no scene to train on, all are held out for validation; add scenes or leave "
             f"{source!r} out of the recipe"
         )
-    return LabelledSet(entries, cache_bytes)
+    return LabelledSet([label_registered(e) for e in entries] if registered else entries, cache_bytes)

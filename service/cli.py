@@ -243,6 +243,26 @@ def leave_out(
 
 
 @app.command()
+def register_labels(
+    data: DataOption,
+    to: Annotated[Path, typer.Option(help="JSON to write.")] = Path("datasets/label_offsets.json"),
+) -> None:
+    """Measure by how much labels of training pictures lie beside what released weights see (`train` extra)."""
+    from service.release import register
+
+    with err.status("registering labels"):
+        offsets = register(data)
+    sets = [  # a picture a line
+        f"{json.dumps(source)}: {{\n"
+        + ",\n".join(f"  {json.dumps(name)}: {json.dumps(layers)}" for name, layers in names.items())
+        + "\n}"
+        for source, names in offsets.items()
+    ]
+    to.write_text("{\n" + ",\n".join(sets) + "\n}\n", "utf-8")
+    out.print(f"{sum(len(names) for names in offsets.values())} pictures: {to}")
+
+
+@app.command()
 def samples(
     recipe: PictureArgument,
     data: DataOption,

@@ -21,6 +21,7 @@ from inference.vectorise import classify
 from model import OUTPUTS
 from training.card import write_card
 from training.evaluate import Predict, Prediction, calibrate, predict_validation, reliability, rescaled, table
+from training.label_registration import label_offsets
 from training.outcomes import (
     UNKNOWN_ERROR_PX,
     Outcome,
@@ -49,6 +50,12 @@ def _predictor(model: Model) -> Predict:
 
 def _sources(data: Path) -> list[str]:
     return [s for s in SOURCES if (data / s).is_dir() and s != "dubai_coarse"]  # its labels are coarse
+
+
+def register(data: Path) -> dict[str, dict[str, dict[str, tuple[int, int]]]]:
+    """Offsets of the labels of training pictures, by the released weights (training.label_registration)."""
+    model = Model.load()
+    return label_offsets(data, _sources(data), _predictor(model), model.contract.threshold)
 
 
 def measure(model: Model, data: Path, *, shift_px: int = 0) -> dict[str, dict[str, float | None]]:

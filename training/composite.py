@@ -19,8 +19,8 @@ from model.vision import tv_tensors
 from training.augment import Sample, chance, randint, uniform
 
 _MIN_PX, _MAX_PX = 60, 9000
-_SHED = (6.0, 14.0)
-"""Sides of a shed, pixels: 3 to 7 m at half a metre."""
+_SHED = (7.0, 20.0)
+"""Sides of a shed, pixels: 3.5 to 10 m at half a metre."""
 _TRIES = 25
 
 Image = NDArray[np.uint8]
@@ -33,7 +33,7 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0) -> Sample:
     Args:
         base: crop of a pair whose structures are known at both dates; what its labels call changed stays so.
         donor: crop of another pair, of the same size, from whose first date buildings and ground are cut.
-        sheds: share of what is pasted of which only a small rectangle is used: no set has labelled sheds.
+        sheds: share of what is pasted, or covered, of which only a small rectangle is: no set has labelled sheds.
     """
     dates = [_hwc(base["before"]), _hwc(base["after"])]
     labels = base["labels"].numpy().copy()
@@ -43,7 +43,7 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0) -> Sample:
         date = randint(0, 1)
         draw = uniform(0, 1)
         if draw < 0.30:
-            _cover(dates, labels, date)
+            _cover(dates, labels, date, sheds)
         elif buildings:
             mask = buildings[randint(0, len(buildings) - 1)]
             if sheds and chance(sheds):  # without, nothing is drawn: older recipes keep their stream
@@ -126,17 +126,20 @@ def _paste(
             labels[2][place][shape] = 1
 
 
-def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int) -> None:
-    """Cover a building that stands at both dates by ground from nearby, at one date."""
+def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int, sheds: float) -> None:
+    """Cover a building that stands at both dates by ground from nearby, at one date; or a small part of it."""
     standing = (labels[0] == 1) & (labels[1] == 1) & (labels[2] == 0)
     buildings = _buildings(standing)
     if not buildings:
         return
     mask = buildings[randint(0, len(buildings) - 1)]
-    # The mask of this date alone can reach further (a leaning roof): all of it goes.
-    grown = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-    gone = mask | (grown & (labels[date] == 1))
-    wide = cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    if sheds and chance(sheds):
+        gone = wide = _piece(mask)
+    else:
+        # The mask of this date alone can reach further (a leaning roof): all of it goes.
+        grown = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+        gone = mask | (grown & (labels[date] == 1))
+        wide = cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     box = _box(wide, 2)
     shape = wide[box]
     ground = _place_for(shape, labels[date] == 0, gone.shape)

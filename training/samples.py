@@ -76,7 +76,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         if unknown := set(recipe.mix) - set(KINDS):
             raise ValueError(f"unknown kind of sample: {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
         self.recipe, self.length = recipe, length
-        self.sets = {source: read_set(root, source, "train") for source in recipe.sources}
+        self.sets = {source: read_set(root, source, "train", registered=True) for source in recipe.sources}
         self.known = [  # pairs whose structures are known throughout
             (source, i)
             for source, pairs in self.sets.items()
