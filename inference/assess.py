@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from datasets.raster import Raster
 from inference.findings import Assessment, Finding, Layers, Verdict, VerdictKind
-from inference.model import Contract, Model
+from inference.model import FINEST_SCORED_M, Contract, Model
 from inference.pair import Pair
 from inference.quality import MIN_SIDE_PX, pair_problems, picture_notes, picture_problems, placement_problems
 from inference.reasons import Reason
@@ -85,12 +85,15 @@ def _gsd_out_of_range(gsd: float, low: float, high: float) -> Reason:
 def score(pair: Pair, model: Model, progress: Progress = silent) -> Layers:
     """Calibrated probabilities for a pair, 0 where it was not observed.
 
-    Imagery finer than the model was trained on is scored at the finest trained GSD and brought back.
+    Finer imagery is scored at `FINEST_SCORED_M` and brought back; a small picture less coarsely, so that enough
+    pixels are left of it.
     """
     before, after = _filled(pair.before), _filled(pair.after)
     height, width = before.shape[:2]
-    finest = model.contract.overhead_gsd_range()[0]
-    scale = 1.0 if pair.gsd is None else min(1.0, pair.gsd / finest)
+    scale = 1.0
+    if pair.gsd is not None:
+        trained, ground = model.contract.overhead_gsd_range()[0], min(height, width) * pair.gsd
+        scale = min(1.0, pair.gsd / max(trained, min(FINEST_SCORED_M, ground / MIN_SIDE_PX)))
     if scale < 1.0:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         before, after = (_resized(x, size, cv2.INTER_AREA) for x in (before, after))

@@ -19,6 +19,10 @@ from model import CLASS_OUTPUTS, OUTPUTS
 BUNDLED = Path(str(files("model"))) / "weights"
 """Where the weights are that come with Jingdi."""
 
+FINEST_SCORED_M = 0.4
+"""Overhead imagery that is finer is scored at so many metres per pixel: labelled change was seen at 0.5, and enlarged
+to 0.25 fewer objects are found and more falsely (`python -m tests.benchmarks.resolution`)."""
+
 
 class ModelError(RuntimeError):
     """The weights or their manifest are missing, damaged or do not belong together."""

@@ -7,6 +7,9 @@ unchanged when the dates are swapped, so that
 
     net(before, after) = (sb, sa, c)   implies   net(after, before) = (sa, sb, c)   exactly.
 
+Where nothing changed, nor anywhere near, both dates show the same structures, whichever way a roof leans and
+however the light falls: there both are judged together (`agreed`), which keeps the symmetry.
+
 Mixing by difference and sum follows Daudt et al., "Fully Convolutional Siamese Networks for Change
 Detection" (ICIP 2018) for the difference; the sum keeps what |a - b| loses, the level both dates share.
 Heads work at stride 4 and reach full resolution by sub-pixel convolution (Shi et al., CVPR 2016): nothing is
@@ -25,6 +28,9 @@ from model.encoder import CHANNELS, Encoder
 
 STRIDE = 16
 """Height and width of the input must be multiples of this many pixels."""
+
+NEAR_PX = 16
+"""So near a change each date is judged by itself."""
 
 
 class ChangeLogits(NamedTuple):
@@ -100,6 +106,21 @@ class _Head(nn.Module):
         return F.pixel_shuffle(self.logits(self.conv(x)), 4)
 
 
+def agreed(logits: ChangeLogits) -> ChangeLogits:
+    """Structure judged from both dates as far as nothing changed within `NEAR_PX`: the mean of their logits.
+
+    Not beside a change: there the date that has a new house is sure of a structure a little beyond its outline, and
+    would outvote the one that shows bare ground.
+    """
+    first, second, change = logits[:3]
+    # What is labelled as structure says nothing about change. A wide maximum costs little at a quarter of the size.
+    cells = F.max_pool2d(torch.sigmoid(change.detach()), 4)
+    near = F.max_pool2d(cells, 2 * (NEAR_PX // 4) + 1, stride=1, padding=NEAR_PX // 4)
+    unchanged = F.interpolate(1 - near, scale_factor=4.0, mode="nearest")
+    joint = (first + second) / 2
+    return ChangeLogits(torch.lerp(first, joint, unchanged), torch.lerp(second, joint, unchanged), change)
+
+
 class ChangeNet(nn.Module):
     """Siamese structure and change segmentation.
 
@@ -130,10 +151,11 @@ class ChangeNet(nn.Module):
         Args:
             before, after: (N, 3, H, W) RGB in 0..255, uint8 or float; H and W multiples of `STRIDE`.
         """
-        return self.decode(before, after)[0]
+        logits = self.decode(before, after)[0]
+        return agreed(logits) if self.classes == 1 else logits
 
     def decode(self, before: Tensor, after: Tensor) -> tuple[ChangeLogits, tuple[Tensor, Tensor]]:
-        """As `forward`, and the features of change at strides 8 and 16, which training supervises too."""
+        """Each date judged by itself, and the features of change at strides 8 and 16: what training supervises."""
         if self.training:  # as one batch, so that both dates are normalised alike
             pairs = [both.chunk(2) for both in self._date(torch.cat([before, after]))]
         else:  # one after the other: together they are no faster and take twice the memory

@@ -195,7 +195,10 @@ def train(
     data: DataOption,
     run: Annotated[Path, typer.Option(help="Folder of the run; an interrupted run there goes on.")],
     start: Annotated[Path | None, typer.Option(exists=True, help="Checkpoint of another run to begin with.")] = None,
-    teacher: Annotated[Path | None, typer.Option(exists=True, help="ONNX file of a release to learn from too.")] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, help="ONNX file of a release to learn from too; of several, the mean."),
+    ] = None,
     stop_after: Annotated[int | None, typer.Option(help="Leave after this step; the run can be resumed.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
 ) -> None:
@@ -211,7 +214,7 @@ def train(
     with Progress(*Progress.get_default_columns(), console=err) as bar:
         task = bar.add_task(loaded.name, total=loaded.steps)
         fit(
-            loaded, data, run, start=start, teacher=teacher, stop_after=stop_after,
+            loaded, data, run, start=start, teachers=teacher or (), stop_after=stop_after,
             on_step=lambda step, loss: bar.update(task, completed=step, description=f"{loaded.name} {loss:.3f}"),
         )  # fmt: skip
 

@@ -261,9 +261,11 @@ class Sized(MagentaModel):
 
 
 @pytest.mark.parametrize(
-    ("gsd", "side"), [(None, 256), (1.2, 256), (0.25, 256), (0.125, 128)], ids=["unknown", "coarse", "finest", "finer"]
+    ("gsd", "side"),
+    [(None, 256), (1.2, 256), (0.4, 256), (0.25, 160), (0.075, 64)],
+    ids=["unknown", "coarse", "finest", "finer", "small"],
 )
-def test_what_is_finer_than_trained_is_scored_at_the_finest_trained(gsd: float | None, side: int) -> None:
+def test_what_is_finer_is_scored_coarser_as_long_as_enough_pixels_are_left(gsd: float | None, side: int) -> None:
     model = Sized()
     pair = register(raster(look(REMAINING), gsd=gsd), raster(later(REMAINING, NEW), gsd=gsd))
     layers = score(pair, model)  # type: ignore[arg-type]
@@ -274,9 +276,9 @@ def test_what_is_finer_than_trained_is_scored_at_the_finest_trained(gsd: float |
 
 
 def test_findings_at_a_finer_scale_keep_their_size() -> None:
-    result = judged(raster(look(), gsd=0.125), raster(later(NEW), gsd=0.125))
+    result = judged(raster(look(), gsd=0.25), raster(later(NEW), gsd=0.25))
     (finding,) = result.findings
-    assert finding.area_m2 == pytest.approx(24 * 24 / 64, rel=0.1)
+    assert finding.area_m2 == pytest.approx(24 * 24 / 16, rel=0.1)
 
 
 # --- The released weights ---------------------------------------------------------------------------------

@@ -119,3 +119,19 @@ def test_sheds_are_small_and_change_like_any_other(base: Sample, donor: Sample) 
     assert len(sizes) > 20
     assert np.median(sizes) < 0.5 * 14 * 18  # of the donor's building
     assert min(sizes) >= 6
+
+
+def test_a_small_part_of_a_building_vanishes_and_the_rest_remains(donor: Sample) -> None:
+    base = _pair((90, 110, 80), building=(20, 30, 60, 70))
+    original = base["labels"][0] == 1
+    torch.manual_seed(0)
+    shares = []
+    for sample in (composite(base, donor, sheds=1.0) for _ in range(40)):
+        before, after, change = sample["labels"]
+        gone = original & ((before == 0) | (after == 0))
+        assert bool((change[gone] == 1).all())
+        assert bool((before | after)[original].all())
+        shares.append(float(gone.sum()) / float(original.sum()))
+    parts = [share for share in shares if share > 0]
+    assert len(parts) > 10
+    assert max(parts) < 0.5

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.network import ChangeLogits, ChangeNet
+from model.network import NEAR_PX, ChangeLogits, ChangeNet, agreed
 from training.loss import pair_loss
 
 
@@ -46,12 +46,41 @@ def test_swapping_the_dates_swaps_structures_and_keeps_change(net: ChangeNet, n:
 
 
 @torch.no_grad()
-def test_each_date_is_read_by_itself_for_its_structures(net: ChangeNet) -> None:
+def test_each_date_is_read_by_itself_where_it_is_taught(net: ChangeNet) -> None:
     before, after = pictures(1, 64, 64)
-    alone, moved = net(before, after), net(before, after.flip(-1))
+    alone, moved = net.decode(before, after)[0], net.decode(before, after.flip(-1))[0]
     torch.testing.assert_close(moved.structure_before, alone.structure_before, rtol=0, atol=1e-6)
     assert (moved.structure_after - alone.structure_after).abs().max() > 1e-3
     assert (moved.change - alone.change).abs().max() > 1e-3
+
+
+def test_both_dates_are_judged_together_where_nothing_changed_nearby() -> None:
+    """A sure change 8 px wide: the dates keep their own judgement on it and around it, and share it elsewhere."""
+    first, second, change = (torch.full((1, 1, 128, 128), level) for level in (4.0, -2.0, -30.0))
+    change[..., 64:72, 64:72] = 30.0
+    out = agreed(ChangeLogits(first, second, change))
+    assert torch.equal(out.change, change)
+    for own, judged in ((first, out.structure_before), (second, out.structure_after)):
+        apart = judged == own
+        assert bool(apart[..., 64 - NEAR_PX : 72 + NEAR_PX, 64 - NEAR_PX : 72 + NEAR_PX].all())
+        assert int(apart.sum()) == (8 + 2 * NEAR_PX) ** 2
+        torch.testing.assert_close(judged[~apart], torch.ones(1).expand(int((~apart).sum())))
+
+
+def test_the_surer_change_is_the_less_one_date_says_of_the_other() -> None:
+    first, second = torch.full((1, 1, 16, 16), 4.0), torch.full((1, 1, 16, 16), -2.0)
+    levels = [agreed(ChangeLogits(first, second, torch.full((1, 1, 16, 16), c))) for c in (-4.0, -1.0, 1.0, 4.0)]
+    between = [float(out.structure_before.mean() - out.structure_after.mean()) for out in levels]
+    assert between == sorted(between)
+    assert 0 < between[0] < 0.2
+    assert 5.8 < between[-1] < 6
+
+
+@torch.no_grad()
+def test_a_network_of_classes_leaves_each_date_its_own() -> None:
+    torch.manual_seed(0)
+    net, pair = ChangeNet((8, 8, 8), classes=3).eval(), pictures(1, 64, 64)
+    assert torch.equal(net(*pair).structure_before, net.decode(*pair)[0].structure_before)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (256, 256), (304, 192)])

@@ -75,15 +75,14 @@ def test_inputs_are_bytes_named_by_their_date_of_any_batch_and_window(session: A
         assert all(isinstance(side, str) for side in (n, height, width))
 
 
-@pytest.mark.parametrize(("moved", "structure"), [("before", 0), ("after", 1)])
-def test_each_input_matters_to_its_own_structures_and_to_change(session: Any, moved: str, structure: int) -> None:
+@pytest.mark.parametrize("moved", ["before", "after"])
+def test_each_input_matters_to_every_output(session: Any, moved: str) -> None:
     before, after = batch(1, 256, 256)
     feeds = {"before": before, "after": after}
     plain = session.run(list(OUTPUTS), feeds)
     other = session.run(list(OUTPUTS), feeds | {moved: np.ascontiguousarray(feeds[moved][..., ::-1])})
-    assert np.abs(other[structure] - plain[structure]).max() > 0.2
-    assert np.abs(other[2] - plain[2]).max() > 0.2
-    np.testing.assert_allclose(other[1 - structure], plain[1 - structure], atol=1e-5)
+    for name, one, two in zip(OUTPUTS, plain, other, strict=True):
+        assert np.abs(two - one).max() > 0.2, name
 
 
 def test_the_exported_file_is_symmetric_in_time(session: Any) -> None:

@@ -22,6 +22,7 @@ from rasterio.shutil import copy
 
 from inference.reasons import InputError
 from inference.scan import journal
+from inference.scan.plan import grid_for
 from inference.scan.run import Scan
 from tests import scans
 from tests.imagery import UTM, MagentaModel, ground
@@ -349,6 +350,17 @@ def test_pixels_too_coarse_for_the_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         run(*paths, tmp_path / "run")
     assert refused.value.reason.code == "gsd_out_of_range"
+
+
+@pytest.mark.parametrize(("asked", "scanned"), [(None, 0.4), (0.3, 0.3), (0.5, 0.5)])
+def test_a_scene_finer_than_it_is_scored_is_scanned_coarser_unless_asked(
+    tmp_path: Path, asked: float | None, scanned: float
+) -> None:
+    fine = UTM @ Affine.scale(0.4)  # of half a metre
+    paths = [write(tmp_path / f"{i}.tif", ground(1, 200, 300), i, transform=fine) for i in (0, 1)]
+    grid, _ = grid_for(*(opened(path) for path in paths), gsd=asked)
+    assert grid.gsd == pytest.approx(scanned, rel=1e-2)
+    assert grid.width == pytest.approx(300 * 0.2 / scanned, abs=1.5)
 
 
 def test_a_scene_across_the_antimeridian_gives_polygons_on_both_sides(tmp_path: Path) -> None:

@@ -20,21 +20,30 @@ def pictures() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @torch.no_grad()
-def test_a_teacher_says_what_its_network_says() -> None:
+def test_a_teacher_says_what_its_network_says_of_the_pair_and_of_it_turned() -> None:
     net, _ = load_averaged(BUNDLED / "ground.pt")
-    for ours, theirs in zip(Teacher(BUNDLED / "ground.onnx")(*pictures()), net(*pictures()), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-2)
+    straight, turned = net(*pictures()), net(*(each.flip(-2, -1) for each in pictures()))
+    for said, one, other in zip(Teacher([BUNDLED / "ground.onnx"])(*pictures()), straight, turned, strict=True):
+        torch.testing.assert_close(said, (one + other.flip(-2, -1)) / 2, rtol=0, atol=1e-2)
+
+
+def test_several_teachers_say_their_mean() -> None:
+    path = BUNDLED / "overhead.onnx"
+    alone, twice = Teacher([path])(*pictures()), Teacher([path, path])(*pictures())
+    torch.testing.assert_close(twice.change, alone.change, rtol=0, atol=1e-5)
 
 
 def test_a_teacher_of_structures_says_nothing_of_classes() -> None:
-    said = Teacher(BUNDLED / "overhead.onnx")(*pictures())
+    said = Teacher([BUNDLED / "overhead.onnx"])(*pictures())
     assert said.classes_before is said.classes_after is None
     assert said.change.shape == (2, 1, 64, 64)
 
 
 def test_other_files_cannot_teach() -> None:
     with pytest.raises(ValueError, match=r"cannot teach.*give the ONNX file of a release"):
-        Teacher(BUNDLED / "matcher_points.onnx")
+        Teacher([BUNDLED / "matcher_points.onnx"])
+    with pytest.raises(ValueError, match=r"ground.onnx and .*overhead.onnx cannot teach together"):
+        Teacher([BUNDLED / "overhead.onnx", BUNDLED / "ground.onnx"])
 
 
 @pytest.mark.parametrize("classes", [1, 5])
@@ -63,7 +72,7 @@ def test_a_run_follows_its_teacher(sets: Path, tmp_path: Path) -> None:
     """From the same samples, one step with a teacher and one without lead to different weights."""
     one = recipe(steps=1, teacher_weight=1.0)
     train(one, sets, tmp_path / "alone")
-    train(one, sets, tmp_path / "taught", teacher=BUNDLED / "overhead.onnx")
+    train(one, sets, tmp_path / "taught", teachers=[BUNDLED / "overhead.onnx"])
     alone, taught = (torch.load(tmp_path / n / CHECKPOINT, weights_only=True)["net"] for n in ("alone", "taught"))
     assert not torch.equal(alone["change_head.logits.weight"], taught["change_head.logits.weight"])
     shutil.rmtree(tmp_path / "alone")

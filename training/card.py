@@ -223,6 +223,8 @@ def _limits(facts: dict[str, Any]) -> str:
 - Small changes in dense quarters are missed first (`python -m tests.benchmarks.districts`). Where structures stand
   such a place reads as `remaining`, not as `clear`; but on bare ground a small shed could be missed.
 - Second dates with flood water, ash or snow are read worse; see the rows of each set above.
+- Structures of either date are judged from both where nothing changed nearby (`model.network.agreed`): a structure
+  whose removal is missed reads as `remaining`. xBD's outlines of the second date are those of the first, carried over.
 - Unseen: radar, night, ground resolution outside the range above (refused where the resolution is known).
 - It sees roofs, not their legality, and neither rubble nor rubbish: "ground clean" is not assessed.
 

@@ -64,7 +64,7 @@ def train(
     out: Path,
     *,
     start: Path | None = None,
-    teacher: Path | None = None,
+    teachers: Sequence[Path] = (),
     workers: int = 0,
     checkpoint_every: int = 100,
     stop_after: int | None = None,
@@ -77,7 +77,7 @@ def train(
         out: folder of the run: `checkpoint.pt` (replaced atomically) and `log.jsonl`.
         start: checkpoint of an earlier run to take the weights from, instead of ImageNet's. Has no effect on a
             run that is resumed.
-        teacher: ONNX file to learn from besides the labels, with the recipe's `teacher_weight`.
+        teachers: ONNX files to learn from besides the labels, with the recipe's `teacher_weight`.
         stop_after: leave after this step, as an interruption would.
         on_step: called with step number and loss.
 
@@ -85,7 +85,7 @@ def train(
         The network with averaged weights.
 
     Raises:
-        ValueError: `out` holds a checkpoint of another recipe, or the teacher is no release.
+        ValueError: `out` holds a checkpoint of another recipe, or a teacher is no release.
     """
     torch.manual_seed(recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def train(
     first, last = step, recipe.steps if stop_after is None else min(stop_after, recipe.steps)
     kind = PhotographSamples if recipe.domain == "ground" else Samples
     samples = kind(recipe, root, recipe.steps * recipe.batch)
-    taught_by = None if teacher is None else Teacher(teacher)
+    taught_by = Teacher(teachers) if teachers else None
     for before, after, labels in _batches(samples, recipe.batch, first, last, workers):
         for group in optimiser.param_groups:
             group["lr"] = group["peak"] * learning_rate_factor(step, recipe)

@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from datasets.scene import Grid, Scene, SceneError, check, extent, grid_of
 from datasets.scene_sources import is_tiles
+from inference.model import FINEST_SCORED_M
 from inference.reasons import InputError, Reason
 
 
@@ -61,7 +62,7 @@ def grid_for(
 
     Args:
         area: in WGS-84; the grid covers it as far as `before` reaches. None for all of `before`.
-        gsd: metres on the ground per pixel if not that of `before`.
+        gsd: metres on the ground per pixel if not that of `before`, or `FINEST_SCORED_M` where that is finer.
 
     Raises:
         InputError: a scene cannot be used, the area is missing or lies elsewhere.
@@ -70,6 +71,8 @@ def grid_for(
         for scene in (before, after):
             check(scene)
         whole = grid_of(before, gsd=gsd)
+        if gsd is None and whole.gsd < FINEST_SCORED_M:
+            whole = grid_of(before, gsd=FINEST_SCORED_M)
         if area is None and is_tiles(before):
             raise InputError(Reason("area_needed"))
         top, left, bottom, right = extent(after, whole)
