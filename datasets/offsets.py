@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from datasets.pairs import IGNORE, Entry, LabelledPair
 
 FILE = "label_offsets.json"
-LAYERS = ("structure_before", "structure_after", "change")
 
 Offsets = Mapping[str, tuple[int, int]]
 """Layer of a pair -> how many pixels (down, right) its labels are moved."""

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from datasets.labelled import read_set
-from datasets.offsets import LAYERS, moved
+from datasets.offsets import moved
 from model import OUTPUTS
 from training import label_registration
 from training.label_registration import REACH, best_offset, both_ways, label_offsets
@@ -79,7 +79,7 @@ def test_each_set_is_registered_by_what_it_knows(sets: Path, monkeypatch: pytest
 
     found = label_offsets(sets, ("levir_cd", "xbd_mexico", "banepa"), predict, THRESHOLD)
     assert {tuple(layers.items()) for layers in found["levir_cd"].values()} == {
-        tuple(dict.fromkeys(LAYERS, (1, 2)).items())
+        tuple(dict.fromkeys(OUTPUTS, (1, 2)).items())
     }
     assert {tuple(layers.items()) for layers in found["xbd_mexico"].values()} == {
         (("structure_before", (0, 1)), ("structure_after", (-1, 1)))

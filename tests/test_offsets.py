@@ -10,7 +10,8 @@ import pytest
 
 from datasets import offsets
 from datasets.labelled import IGNORE, read_set
-from datasets.offsets import LAYERS, known_offsets, moved
+from datasets.offsets import known_offsets, moved
+from model import OUTPUTS
 from tests.miniature import recipe
 from training.samples import Samples
 
@@ -28,7 +29,7 @@ def test_what_is_stored_names_layers_and_whole_pixels() -> None:
     assert known_offsets()
     for names in known_offsets().values():
         for layers in names.values():
-            assert set(layers) <= set(LAYERS)
+            assert set(layers) <= set(OUTPUTS)
             assert all(isinstance(step, int) for offset in layers.values() for step in offset)
 
 

@@ -13,15 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets.labelled import IGNORE, LabelledPair, read_set
-from datasets.offsets import LAYERS, moved
+from datasets.labelled import LabelledPair, read_set
+from datasets.offsets import moved
 from model import OUTPUTS
 from training.evaluate import Predict
+from training.metrics import pixel_scores
 
 REACH = 8
 """Pixels each way that are tried. An agreement that is best at the edge of them is none."""
 GAIN = 0.004
 LEAST_PX = 1000
+DATES = ("structure_before", "structure_after")
 
 
 def label_offsets(
@@ -61,11 +63,11 @@ def _offsets(
         return best_offset(seen, getattr(pair, layer))
 
     if not pair.structures_known:
-        found = dict.fromkeys(LAYERS, best("change"))
+        found = dict.fromkeys(OUTPUTS, best("change"))
     elif pair.single_date:
-        found = dict.fromkeys(LAYERS[:2], best("structure_before"))
+        found = dict.fromkeys(DATES, best("structure_before"))
     else:
-        found = {layer: best(layer) for layer in LAYERS[:2]}
+        found = {layer: best(layer) for layer in DATES}
     return {layer: offset for layer, offset in found.items() if offset is not None}
 
 
@@ -77,12 +79,7 @@ def best_offset(seen: NDArray[np.bool_], labels: NDArray[np.uint8]) -> tuple[int
     if int((labels == 1).sum()) < LEAST_PX:
         return None
     steps = range(-REACH, REACH + 1)
-    agreement = {(y, x): _f1(seen, moved(labels, y, x)) for y in steps for x in steps}
+    agreement = {(y, x): pixel_scores(seen, moved(labels, y, x)).f1 for y in steps for x in steps}
     best = max(agreement, key=lambda offset: agreement[offset])
     inside = max(abs(step) for step in best) < REACH
     return best if inside and agreement[best] >= agreement[0, 0] + GAIN else None
-
-
-def _f1(seen: NDArray[np.bool_], labels: NDArray[np.uint8]) -> float:
-    known, true = labels != IGNORE, labels == 1
-    return float(2 * (seen & true).sum() / max(1, (seen & known).sum() + true.sum()))

@@ -94,6 +94,12 @@ def _objects(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> tuple[int, in
     return int(large.sum()), int((large & (covered >= MIN_COVER * sizes)).sum())
 
 
+def pixel_scores(predicted: NDArray[np.bool_], truth: NDArray[np.uint8]) -> Scores:
+    """Pixels alone, of a mask and its labels as of `score`."""
+    p, t = predicted & (truth != IGNORE), truth == 1
+    return Scores(tp=int((p & t).sum()), fp=int((p & ~t).sum()), fn=int((t & ~p).sum()))
+
+
 def score(predicted: NDArray[np.bool_], truth: NDArray[np.uint8], gsd: float) -> Scores:
     """Compare one predicted mask with its labels.
 
@@ -106,8 +112,7 @@ def score(predicted: NDArray[np.bool_], truth: NDArray[np.uint8], gsd: float) ->
     p, t = predicted & known, (truth == 1)
     objects, found = _objects(t, p)
     n_predicted, right = _objects(p, t)
-    return Scores(
-        tp=int((p & t).sum()), fp=int((p & ~t).sum()), fn=int((t & ~p).sum()),
+    return pixel_scores(predicted, truth) + Scores(
         objects=objects, found=found, predicted=n_predicted, right=right,
         area_km2=float(known.sum()) * gsd * gsd / 1e6,
     )  # fmt: skip

@@ -9,8 +9,7 @@ labels lie beside the houses, not the predictions, which are the mean of the til
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,22 +17,12 @@ from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, read_set
 from datasets.offsets import moved
-from inference.model import Model
 from inference.tiling import predict_tiled
+from tests.benchmarks.asked import data_and_model
 from training.label_registration import both_ways
+from training.metrics import Scores, pixel_scores
 
 REACH, DISTANCES = 2, (1, 2, 3)
-
-
-def _counts(seen: NDArray[np.bool_], labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Right, falsely seen, missed: pixels."""
-    known, true = labels != IGNORE, labels == 1
-    return np.array([(seen & true).sum(), (seen & ~true & known).sum(), (~seen & true).sum()])
-
-
-def _f1(counts: NDArray[np.int64]) -> float:
-    right, false, missed = counts
-    return float(2 * right / (2 * right + false + missed))
 
 
 def _near(labels: NDArray[np.uint8], distance: int) -> NDArray[np.bool_]:
@@ -44,35 +33,30 @@ def _near(labels: NDArray[np.uint8], distance: int) -> NDArray[np.bool_]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, default=Path("model/weights"))
-    options = parser.parse_args()
-    model = Model(options.weights / "overhead.onnx", options.weights / "overhead.json")
+    data, model = data_and_model()
     threshold = model.contract.threshold["change"]
     steps = [(y, x) for y in range(-REACH, REACH + 1) for x in range(-REACH, REACH + 1)]
-    plain, total = np.zeros(3, np.int64), {step: np.zeros(3, np.int64) for step in steps}
-    far = {distance: np.zeros(3, np.int64) for distance in DISTANCES}
-    for pair in read_set(options.data, "levir_cd", "validation"):
+    plain, total, far = Scores(), dict.fromkeys(steps, Scores()), dict.fromkeys(DISTANCES, Scores())
+    for pair in read_set(data, "levir_cd", "validation"):
         seen = predict_tiled(model.probabilities, pair.before, pair.after)[2] >= threshold
-        plain += _counts(seen, pair.change)
-        for distance, sums in far.items():
-            sums += _counts(seen, np.where(_near(pair.change, distance), IGNORE, pair.change))
+        plain += pixel_scores(seen, pair.change)
+        for distance in far:
+            far[distance] += pixel_scores(seen, np.where(_near(pair.change, distance), IGNORE, pair.change))
         mean = both_ways(lambda before, after: predict_tiled(model.probabilities, before, after), pair)[2] >= threshold
-        tile = {step: _counts(mean, moved(pair.change, *step)) for step in steps}
-        best = max(tile, key=lambda step: _f1(tile[step]))
-        print(f"{pair.name:10} F1 {_f1(tile[0, 0]):.3f} as labelled, {_f1(tile[best]):.3f} with labels moved by {best}")
+        tile = {step: pixel_scores(mean, moved(pair.change, *step)) for step in steps}
+        best = max(tile, key=lambda step: tile[step].f1)
+        print(f"{pair.name:10} F1 {tile[0, 0].f1:.3f} as labelled, {tile[best].f1:.3f} with labels moved by {best}")
         for step in steps:
             total[step] += tile[step]
-    print(f"all        F1 {_f1(plain):.4f} as labelled and as shipped; precision, recall "
-          f"{plain[0] / (plain[0] + plain[1]):.3f}, {plain[0] / (plain[0] + plain[2]):.3f}")  # fmt: skip
-    best = max(total, key=lambda step: _f1(total[step]))
-    print(f"both ways  F1 {_f1(total[0, 0]):.4f} as labelled, {_f1(total[best]):.4f} with labels moved by {best}")
-    for distance, sums in far.items():
-        wrong = 1 - (sums[1] + sums[2]) / (plain[1] + plain[2])
-        fixed = plain[0] + plain[2] - sums[2]
-        print(f"within {distance} px of an outline: {100 * wrong:.0f} % of the wrong pixels; "
-              f"F1 {_f1(np.array([fixed, sums[1], sums[2]])):.3f} without them")  # fmt: skip
+    print(f"all        F1 {plain.f1:.4f} as labelled and as shipped; precision, recall "
+          f"{plain.precision:.3f}, {plain.recall:.3f}")  # fmt: skip
+    best = max(total, key=lambda step: total[step].f1)
+    print(f"both ways  F1 {total[0, 0].f1:.4f} as labelled, {total[best].f1:.4f} with labels moved by {best}")
+    for distance, left in far.items():
+        near = 1 - (left.fp + left.fn) / (plain.fp + plain.fn)
+        mended = replace(left, tp=plain.tp + plain.fn - left.fn)
+        print(f"within {distance} px of an outline: {100 * near:.0f} % of the wrong pixels; "
+              f"F1 {mended.f1:.3f} without them")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -8,30 +8,23 @@ around every new house. Weights that draw them look good in all others (training
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import cv2
 import numpy as np
 
 from datasets.labelled import read_set
 from inference.findings import Layers
-from inference.model import Model
 from inference.tiling import predict_tiled
 from inference.vectorise import classify
+from tests.benchmarks.asked import data_and_model
 from training.metrics import score
 
 NEAR_PX = 3
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, default=Path("model/weights"))
-    options = parser.parse_args()
-    model = Model(options.weights / "overhead.onnx", options.weights / "overhead.json")
+    data, model = data_and_model()
     total, called, changed = np.zeros(4, int), 0, 0
-    for pair in read_set(options.data, "levir_cd", "validation"):
+    for pair in read_set(data, "levir_cd", "validation"):
         probabilities = predict_tiled(model.probabilities, pair.before, pair.after)
         masks = classify(Layers(*probabilities), np.ones(pair.change.shape, dtype=bool), model.contract)
         true = pair.change == 1

@@ -9,9 +9,6 @@ detail that is given up. `inference.model.FINEST_SCORED_M` follows from both.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +17,7 @@ from datasets.labelled import LabelledPair, read_set
 from inference.model import Model
 from inference.tiling import predict_tiled
 from model.decision import hysteresis
+from tests.benchmarks.asked import data_and_model
 from training.metrics import Scores, score
 
 CHANGE_M, STRUCTURE_M = (0.25, 0.33, 0.4, 0.5, 0.67, 1.0), (0.27, 0.33, 0.4, 0.5)
@@ -36,15 +34,11 @@ def _probabilities(model: Model, pair: LabelledPair, gsd: float) -> NDArray[np.f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, default=Path("model/weights"))
-    options = parser.parse_args()
-    model = Model(options.weights / "overhead.onnx", options.weights / "overhead.json")
+    data, model = data_and_model()
     contract = model.contract
     for gsd in CHANGE_M:
         total = Scores()
-        for pair in read_set(options.data, "levir_cd", "validation"):
+        for pair in read_set(data, "levir_cd", "validation"):
             change = _probabilities(model, pair, gsd)[2]
             seen = hysteresis(change, contract.threshold["change"], contract.change_peak, contract.change_mean)
             total += score(seen, pair.change, pair.gsd)
@@ -52,7 +46,7 @@ def main() -> None:
         print(f"change at {gsd:.2f} m: F1 {total.f1:.3f}, object recall {total.object_recall:.3f}, {false:2d} false")
     for gsd in STRUCTURE_M:
         total = Scores()
-        for pair in read_set(options.data, "banepa", "validation"):
+        for pair in read_set(data, "banepa", "validation"):
             seen = _probabilities(model, pair, gsd)[0] >= contract.threshold["structure_before"]
             total += score(seen, pair.structure_before, pair.gsd)
         print(f"structures at {gsd:.2f} m: F1 {total.f1:.3f}, object recall {total.object_recall:.3f}")
