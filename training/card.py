@@ -225,6 +225,8 @@ def _limits(facts: dict[str, Any]) -> str:
 - Second dates with flood water, ash or snow are read worse; see the rows of each set above.
 - Structures of either date are judged from both where nothing changed nearby (`model.network.agreed`): a structure
   whose removal is missed reads as `remaining`. xBD's outlines of the second date are those of the first, carried over.
+- In suburbs like those of LEVIR-CD, whose standing houses no set labels, `remaining` runs over the gardens between
+  houses in a row: its areas are far too large there. Areas of change are not affected.
 - Unseen: radar, night, ground resolution outside the range above (refused where the resolution is known).
 - It sees roofs, not their legality, and neither rubble nor rubbish: "ground clean" is not assessed.
 
