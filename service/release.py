@@ -85,11 +85,10 @@ def finding_outcomes(predictions: Sequence[Prediction], contract: Contract) -> d
         masks = classify(layers, np.ones(pair.change.shape, dtype=np.bool_), contract)
         for mask in (masks.new, masks.removed):
             found["change"] += outcomes(scene, mask, layers.change, pair.change)
-        if pair.structures_known:
-            dates = pair.structure_before, pair.structure_after
-            standing = np.maximum(np.minimum(*dates), IGNORE * ((dates[0] == IGNORE) | (dates[1] == IGNORE)))
-            least = np.minimum(layers.structure_before, layers.structure_after)
-            found["remaining"] += outcomes(scene, masks.remaining, least, standing.astype(np.uint8))
+        standing = np.minimum(pair.structure_before, pair.structure_after)  # what is bare at one date does not remain
+        unknown = (standing == 1) & ((pair.structure_before == IGNORE) | (pair.structure_after == IGNORE))
+        least = np.minimum(layers.structure_before, layers.structure_after)
+        found["remaining"] += outcomes(scene, masks.remaining, least, np.where(unknown, IGNORE, standing))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
-from model import OUTPUTS
+from model import DATES, OUTPUTS
 from training.evaluate import (
     MEANS,
     PEAK,
@@ -81,6 +82,19 @@ def test_layers_known_only_at_change_have_no_say_in_the_temperature() -> None:
     nonsense = Prediction(pair(levir, levir, "levir_cd"), np.full((3, 512, 512), 0.01, dtype=np.float32))
     assert temperature([scaled(2.0), nonsense], "structure_before") == pytest.approx(2.0, rel=0.06)
     assert temperature([nonsense], "structure_before") == 1.0
+
+
+def test_both_dates_have_a_say_in_what_they_share() -> None:
+    """A scene of which only what is new at the later date is outlined, as in LEVIR-CD."""
+    bold = scaled(2.0)
+    earlier, later = np.full_like(bold.pair.change, IGNORE), bold.pair.change.copy()
+    later[:, 256:] = IGNORE
+    labelled = replace(pair(bold.pair.change), structure_before=earlier, structure_after=later)
+    one = Prediction(labelled, bold.probabilities)
+    assert temperature([one], *DATES) == pytest.approx(2.0, rel=0.06)
+    assert temperature([one], "structure_before") == 1.0
+    sure = predicted(np.where(square(0, 0, 30, 30) == 1, 0.62, 0.57), square(0, 0, 30, 30))
+    assert best_threshold([sure], *DATES) == pytest.approx(0.6)
 
 
 def test_temperatures_of_one_change_nothing() -> None:
@@ -220,9 +234,13 @@ def test_the_table_has_a_row_for_every_output_that_is_labelled() -> None:
     assert all(row.f1 == 1 for row in rows.values())
 
 
-def test_the_table_leaves_out_structures_known_only_at_change(sets: Path) -> None:
-    predictions = [Prediction(p, np.zeros((3, 96, 96), np.float32)) for p in read_set(sets, "levir_cd", "validation")]
-    assert set(table(predictions, HALF)) == {"levir_cd/change"}
+def test_the_table_leaves_out_structures_of_which_it_is_not_told_where_they_end(sets: Path) -> None:
+    """LEVIR-CD says where new houses end, and nothing of what stood."""
+    predictions = [Prediction(p, np.ones((3, 96, 96), np.float32)) for p in read_set(sets, "levir_cd", "validation")]
+    rows = table(predictions, HALF)
+    assert set(rows) == {"levir_cd/structure_after", "levir_cd/change"}
+    assert rows["levir_cd/structure_after"].recall == 1
+    assert rows["levir_cd/structure_after"].precision < 0.7
 
 
 def test_a_set_in_which_nothing_changed_tells_false_alarms(sets: Path) -> None:

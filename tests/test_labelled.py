@@ -6,11 +6,13 @@ import pickle
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from datasets.labelled import IGNORE, LabelledPair, Split, read_set
+from datasets.layouts import BESIDE_PX
 from tests.miniature import LEVIR_TRAIN, LEVIR_VALIDATION, NODATA
 
 SOURCES = ("levir_cd", "xbd_mexico", "xbd_other", "ida", "banepa", "dubai_coarse")
@@ -72,15 +74,22 @@ def test_elsewhere_every_fifth_name_validates(sets: Path) -> None:
     assert names(sets, "banepa", "validation") == ["tile_00"]
 
 
-def test_levir_structures_are_known_only_where_something_changed(sets: Path) -> None:
+def test_levir_structures_are_known_only_at_and_around_what_changed(sets: Path) -> None:
+    far = 0
     for pair in read_set(sets, "levir_cd", "train"):
         changed = pair.change == 1
         assert changed.any()
         assert set(np.unique(pair.change)) == {0, 1}
         assert (pair.structure_before[changed] == 0).all()  # growth: bare before ...
         assert (pair.structure_after[changed] == 1).all()  # ... built after
+        distance = cv2.distanceTransform((~changed).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        around, beyond = ~changed & (distance < BESIDE_PX - 1), distance > BESIDE_PX + 1
+        assert around.any()
         assert (pair.structure_before[~changed] == IGNORE).all()
-        assert (pair.structure_after[~changed] == IGNORE).all()
+        assert (pair.structure_after[around] == 0).all()  # a garden
+        assert (pair.structure_after[beyond] == IGNORE).all()
+        far += int(beyond.sum())
+    assert far
 
 
 def test_leaning_roofs_are_not_change(sets: Path) -> None:

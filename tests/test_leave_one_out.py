@@ -48,6 +48,8 @@ def test_figures_of_what_was_never_seen_stand_beside_those_of_what_was(
     assert {key for key in rows if key.startswith("levir_cd")} == {
         "levir_cd/change (seen)",
         "levir_cd/change (never seen)",
+        "levir_cd/structure_after (seen)",
+        "levir_cd/structure_after (never seen)",
     }
     assert {key.split("/")[0] for key in rows} == {"levir_cd", "xbd_mexico"}
     assert json.loads((tmp_path / "leave_one_out.json").read_text()) == rows

@@ -13,7 +13,7 @@ import pytest
 from inference.model import Model
 from model import OUTPUTS
 from service.release import GSD_RANGE_M, measure
-from tests.miniature import Released, recipe
+from tests.miniature import GONE, NEW, Released, inside, recipe, write_masked
 from training.export import write_manifest
 
 
@@ -84,7 +84,8 @@ def test_the_manifest_holds_figures_of_every_set_forwards_and_backwards(manifest
     rows = manifest["metrics"]
     both = {"xbd_mexico", "xbd_other", "ida", "banepa"}
     outputs = {f"{source}/{output}" for source in both for output in OUTPUTS} | {"levir_cd/change"}
-    assert set(rows) == outputs | {f"{name} (swapped)" for name in outputs}  # none of the coarse set
+    new = {"levir_cd/structure_after", "levir_cd/structure_before (swapped)"}  # nothing is told of what stood
+    assert set(rows) == outputs | {f"{name} (swapped)" for name in outputs} | new  # none of the coarse set
     assert rows["levir_cd/change"]["objects"] > 0
     assert 0 <= rows["levir_cd/change"]["recall"] <= 1
 
@@ -120,7 +121,7 @@ def test_the_figures_of_the_manifest_can_be_measured_again(
 
 
 def test_a_release_on_pairs_without_structure_labels_keeps_the_defaults(
-    released: Released, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released: Released, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from service.release import release
 
@@ -129,13 +130,13 @@ def test_a_release_on_pairs_without_structure_labels_keeps_the_defaults(
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     monkeypatch.setattr("training.export.export_onnx", copy)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "levir_cd").symlink_to(sets / "levir_cd")
+    parts = {"train": ["a"], "val": ["b"]}
+    write_masked(tmp_path / "data" / "whu_cd", ("A", "B", "label"), parts, inside(NEW, GONE))
     made = json.loads(release(released.run, tmp_path / "data", "0.0", tmp_path / "out").read_text("utf-8"))
     assert made["calibration"]["temperature"]["structure_before"] == 1.0
     assert made["calibration"]["threshold"]["structure_before"] == 0.5
     assert made["calibration_error"]["structure_before"] is None
-    assert set(made["metrics"]) == {"levir_cd/change", "levir_cd/change (swapped)"}
+    assert set(made["metrics"]) == {"whu_cd/change", "whu_cd/change (swapped)"}
 
 
 def test_a_manifest_is_json_even_where_figures_are_missing(tmp_path: Path) -> None:

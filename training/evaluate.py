@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
-from model import OUTPUTS
+from model import DATES, OUTPUTS
 from model.decision import hysteresis
 from training.metrics import Reliability, Scores, score
 
@@ -77,34 +78,42 @@ def table(
     (model.decision).
     """
     rows: dict[str, Scores] = {}
-    for prediction in predictions:
-        for index, output in enumerate(OUTPUTS):
-            truth = prediction.truth(output)
-            if output != "change" and not _labelled_throughout(truth):
-                continue
-            least = (change_peak, change_mean) if output == "change" else (0.0, 0.0)
-            mask = hysteresis(prediction.probabilities[index], threshold[output], *least)
-            key = f"{prediction.pair.source}/{output}"
-            rows[key] = rows.get(key, Scores()) + score(mask, truth, prediction.pair.gsd)
+    for prediction, output in _measured(predictions, OUTPUTS):
+        least = (change_peak, change_mean) if output == "change" else (0.0, 0.0)
+        mask = hysteresis(prediction.probabilities[OUTPUTS.index(output)], threshold[output], *least)
+        key = f"{prediction.pair.source}/{output}"
+        rows[key] = rows.get(key, Scores()) + score(mask, prediction.truth(output), prediction.pair.gsd)
     return rows
 
 
-def _labelled_throughout(truth: NDArray[np.uint8]) -> bool:
-    """False for layers known at changed pixels only (LEVIR-CD): precision cannot be measured on them."""
-    return bool((truth == 0).any()) and float((truth == IGNORE).mean()) < 0.5
+def _measurable(truth: NDArray[np.uint8], output: str) -> bool:
+    """False for structures of which it is not told where they end, or, where none is labelled, for most of a scene:
+    precision cannot be measured on them. Change is always told."""
+    stands = (truth == 1).astype(np.uint8)
+    if output == "change":
+        return True
+    if not stands.any():
+        return float((truth == IGNORE).mean()) < 0.5
+    beside = (cv2.dilate(stands, np.ones((5, 5), np.uint8)) > 0) & (stands == 0)
+    return bool(beside.any()) and float((truth[beside] == 0).mean()) >= 0.5
 
 
-def temperature(predictions: Sequence[Prediction], output: str) -> float:
-    """Divisor of the logits that minimises the negative log-likelihood (Guo et al., ICML 2017).
+def _measured(predictions: Sequence[Prediction], outputs: Sequence[str]) -> Iterator[tuple[Prediction, str]]:
+    """Every prediction with each of the outputs that can be measured on it."""
+    for prediction in predictions:
+        for output in outputs:
+            if _measurable(prediction.truth(output), output):
+                yield prediction, output
+
+
+def temperature(predictions: Sequence[Prediction], *outputs: str) -> float:
+    """Divisor of the logits that minimises the negative log-likelihood (Guo et al., ICML 2017) of all `outputs`.
 
     `predictions` must have been made with a temperature of 1. Where none is labelled, it stays 1.
     """
-    index = OUTPUTS.index(output)
     logits, labels = [], []
-    for prediction in predictions:
-        truth = prediction.truth(output)
-        if output != "change" and not _labelled_throughout(truth):
-            continue
+    for prediction, output in _measured(predictions, outputs):
+        truth, index = prediction.truth(output), OUTPUTS.index(output)
         known = truth != IGNORE
         known[1::2] = known[:, 1::2] = False  # a quarter of the pixels is plenty
         p = np.clip(prediction.probabilities[index][known].astype(np.float64), 1e-9, 1 - 1e-9)
@@ -149,38 +158,35 @@ def calibrate(raw: Sequence[Prediction]) -> Calibration:
 
     Both dates are read by one head: they get one temperature and one threshold, or symmetry would be lost.
     """
-    temperatures = {output: temperature(raw, output) for output in OUTPUTS}
-    temperatures["structure_after"] = temperatures["structure_before"]
+    temperatures = {**dict.fromkeys(DATES, temperature(raw, *DATES)), "change": temperature(raw, "change")}
     calibrated = rescaled(raw, temperatures)
-    structure, (change, peak, mean) = best_threshold(calibrated, "structure_before"), best_decision(calibrated)
+    structure, (change, peak, mean) = best_threshold(calibrated, *DATES), best_decision(calibrated)
     return Calibration(temperatures, dict(zip(OUTPUTS, (structure, structure, change), strict=True)), peak, mean)
 
 
-def best_threshold(predictions: Sequence[Prediction], output: str) -> float:
-    """Probability from which a pixel counts: the one with the highest pixel F1."""
-    f1 = _f1_by_threshold(predictions, output)
+def best_threshold(predictions: Sequence[Prediction], *outputs: str) -> float:
+    """Probability from which a pixel counts: the one with the highest pixel F1 over all `outputs`."""
+    f1 = _f1_by_threshold(predictions, *outputs)
     return max(f1, key=lambda threshold: f1[threshold])
 
 
-def _telling(predictions: Sequence[Prediction], output: str) -> set[str]:
+def _telling(predictions: Sequence[Prediction], *outputs: str) -> set[str]:
     """The sets that have something to find."""
-    return {p.pair.source for p in predictions if (p.truth(output) == 1).any()}
+    return {p.pair.source for p in predictions for output in outputs if (p.truth(output) == 1).any()}
 
 
-def _f1_by_threshold(predictions: Sequence[Prediction], output: str) -> dict[float, float]:
+def _f1_by_threshold(predictions: Sequence[Prediction], *outputs: str) -> dict[float, float]:
     """Pixel F1 over the sets that have something to find; of 0.5 alone where none has.
 
     Sets without are left out because no outline can be right in them. They speak through `best_decision`'s choice.
     """
-    index, telling = OUTPUTS.index(output), _telling(predictions, output)
+    telling = _telling(predictions, *outputs)
     candidates = np.round(np.arange(0.2, 0.81, 0.05), 2)
     totals = {float(t): Scores() for t in candidates}
-    for prediction in predictions:
-        truth = prediction.truth(output)
-        if prediction.pair.source not in telling or (output != "change" and not _labelled_throughout(truth)):
-            continue
+    for prediction, output in _measured([p for p in predictions if p.pair.source in telling], outputs):
+        probability = prediction.probabilities[OUTPUTS.index(output)]
         for t in totals:
-            totals[t] += score(prediction.probabilities[index] >= t, truth, prediction.pair.gsd)
+            totals[t] += score(probability >= t, prediction.truth(output), prediction.pair.gsd)
     if not any(s.tp + s.fn for s in totals.values()):
         return {0.5: 0.0}
     return {t: scores.f1 for t, scores in totals.items()}
@@ -224,8 +230,6 @@ def _change_scores(predictions: Sequence[Prediction], threshold: float, peak: fl
 
 def reliability(predictions: Sequence[Prediction], output: str) -> Reliability:
     index, result = OUTPUTS.index(output), Reliability()
-    for prediction in predictions:
-        truth = prediction.truth(output)
-        if output == "change" or _labelled_throughout(truth):
-            result.add(prediction.probabilities[index], truth)
+    for prediction, _ in _measured(predictions, [output]):
+        result.add(prediction.probabilities[index], prediction.truth(output))
     return result

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from datasets.labelled import LabelledPair, read_set
 from datasets.offsets import moved
-from model import OUTPUTS
+from model import DATES, OUTPUTS
 from training.evaluate import Predict
 from training.metrics import pixel_scores
 
@@ -23,7 +23,6 @@ REACH = 8
 """Pixels each way that are tried. An agreement that is best at the edge of them is none."""
 GAIN = 0.004
 LEAST_PX = 1000
-DATES = ("structure_before", "structure_after")
 
 
 def label_offsets(
