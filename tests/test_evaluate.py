@@ -188,12 +188,20 @@ def test_a_decision_that_would_lose_true_objects_is_not_taken() -> None:
     assert (found.objects, found.found) == (2, 2)
 
 
-def test_with_nothing_to_find_the_decision_is_the_strictest_that_raises_least() -> None:
+@pytest.mark.parametrize(
+    ("alarm", "decision"), [(0.1, (0.5, 0.5, 0.0)), (0.75, (0.5, 0.5, 0.78)), (0.95, (0.5, 0.9, 0.86))]
+)
+def test_with_nothing_to_miss_the_decision_is_the_least_strict_that_is_quiet(
+    alarm: float, decision: tuple[float, float, float]
+) -> None:
     nothing = np.zeros((64, 64), dtype=np.uint8)
-    alarm = np.full((64, 64), 0.1)
-    alarm[10:30, 10:30] = 0.8
-    assert best_decision([predicted(alarm, nothing)]) == (0.5, PEAK, max(MEANS))
-    assert decided(alarm, nothing).predicted == 0
+    probability = np.full((64, 64), 0.1)
+    probability[10:30, 10:30] = alarm
+    assert best_decision([predicted(probability, nothing)]) == decision
+
+
+def test_with_nothing_at_all_the_decision_is_the_strictest() -> None:
+    assert best_decision([]) == (0.5, PEAK, max(MEANS))
 
 
 def test_with_nothing_to_find_the_threshold_stays_in_the_middle() -> None:

@@ -17,6 +17,8 @@ from training.metrics import Reliability, Scores, score
 
 MISSED = 5
 """An object that is missed is as bad as so many false ones, each of which sends a person out for nothing."""
+QUIET = 1.0
+"""False changes per km2 that are borne where no set has a change to miss."""
 AS_GOOD = 0.002
 """Pixel F1 by which outlines do not differ."""
 PEAK = 0.9
@@ -196,6 +198,8 @@ def best_decision(predictions: Sequence[Prediction]) -> tuple[float, float, floa
     """Threshold, peak and mean of change (model.decision) that miss least and raise least falsely, one weighed against
     the other by `MISSED`; of several the best outlines, then the strictest.
 
+    Where no set has a change to miss, it is the least strict that is `QUIET`: the quietest of all would find nothing.
+
     The three are chosen together, because a patch's mean depends on where it ends. Only those that draw outlines as
     well as the best are taken.
     """
@@ -209,8 +213,11 @@ def best_decision(predictions: Sequence[Prediction]) -> tuple[float, float, floa
         for peak in {threshold, max(threshold, PEAK)}
         for mean in (0.0, *MEANS)
     ]
+    if not telling:
+        quiet = (d for d in decisions if _change_scores(others, *d).false_objects_per_km2 <= QUIET)
+        return min(quiet, default=max(decisions))
     found = {d: _change_scores(telling, *d) for d in decisions}
-    drawn = {d: scores.f1 if telling else 0.0 for d, scores in found.items()}
+    drawn = {d: scores.f1 for d, scores in found.items()}
 
     def cost(decision: tuple[float, float, float]) -> tuple[float, ...]:
         scores, (_, peak, mean) = found[decision] + _change_scores(others, *decision), decision
