@@ -8,7 +8,7 @@ from torch import Tensor
 
 from datasets.labelled import IGNORE
 from model.network import ChangeLogits
-from training.loss import DeepSupervision, masked_bce_dice, masked_classes, pair_loss
+from training.loss import WHOLE_PX, DeepSupervision, masked_bce_dice, masked_classes, object_weights, pair_loss
 
 
 def labels(*values: int) -> Tensor:
@@ -47,6 +47,33 @@ def test_right_predictions_cost_little_and_wrong_ones_much() -> None:
     )
     assert right < 0.01
     assert wrong > 5
+
+
+def test_a_small_object_counts_for_as_much_as_a_whole_one_up_to_a_limit() -> None:
+    target = torch.zeros(2, 64, 64, dtype=torch.uint8)
+    target[0, :40, :40] = 1  # larger than a house
+    target[1, :10, :20] = 1  # a quarter of one
+    target[1, 30:34, 30:34] = 1
+    target[1, 60:, 60:] = IGNORE
+    weights = object_weights(target, 8.0)
+    assert (weights[0] == 1).all()
+    assert (weights[1, :10, :20] == WHOLE_PX / 200).all()
+    assert (weights[1, 30:34, 30:34] == 8).all()  # not 50
+    assert weights.sum() == 2 * 64 * 64 + 200 * (WHOLE_PX / 200 - 1) + 16 * 7
+
+
+def test_missing_a_small_change_costs_more_with_a_weight_and_raising_one_falsely_does_not() -> None:
+    target = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    target[:, :, :8, :8] = 1
+    blind = torch.full((1, 1, 32, 32), -6.0)
+    alarmed = torch.where(target[:, 2:] == 1, 6.0, blind)
+    alarmed[..., 20:28, 20:28] = 6.0
+
+    def cost(change: Tensor, small_weight: float) -> float:
+        return pair_loss(ChangeLogits(blind, blind, change), target, 0.5, small_weight).item()
+
+    assert cost(blind, 8.0) > cost(blind, 1.0) + 1
+    assert cost(alarmed, 8.0) == pytest.approx(cost(alarmed, 1.0), abs=0.01)
 
 
 def test_without_positives_only_cross_entropy_is_left() -> None:

@@ -129,7 +129,7 @@ def train(
             group["lr"] = group["peak"] * learning_rate_factor(step, recipe)
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
         logits, coarse = net.decode(before.contiguous(**layout), after.contiguous(**layout))
-        loss = pair_loss(logits, labels, recipe.structure_weight)
+        loss = pair_loss(logits, labels, recipe.structure_weight, recipe.small_weight)
         loss = loss + recipe.auxiliary_weight * deep(coarse, labels[:, 2])
         if taught_by is not None:
             loss = loss + recipe.teacher_weight * distillation_loss(logits, taught_by(before, after))

@@ -30,6 +30,7 @@ class Recipe:
         weight_decay, warmup: AdamW's decay; share of the run spent raising the rate.
         ema: decay of the moving average of the weights, which is what is released.
         structure_weight: weight of the structure losses next to the change loss.
+        small_weight: how much more a pixel of a small change may weigh than one of a house (training.loss).
         frozen_stages: stages of the encoder, counted from the image, that keep their ImageNet weights.
         widths: decoder channels at strides 4, 8 and 16.
         classes: what is told apart at each date: 1 for overhead imagery, the five of datasets.photographs for `ground`.
@@ -57,6 +58,7 @@ class Recipe:
     warmup: float = 0.05
     ema: float = 0.995
     structure_weight: float = 0.5
+    small_weight: float = 1.0
     frozen_stages: int = 0
     widths: tuple[int, int, int] = (48, 64, 96)
     classes: int = 1

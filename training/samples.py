@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datasets.labelled import IGNORE, LabelledPair, read_set
+from datasets.labelled import IGNORE, LabelledPair, Split, read_set
 from model.vision import tv_tensors
 from training.augment import Sample, augment, chance, choose, crop, misalign, randint, uniform
 from training.clutter import clutter
@@ -67,16 +67,17 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         recipe: sources with their weights, mix of kinds, crop size and scale range.
         root: folder that holds the sets.
         length: number of samples in the run.
+        split: of the sets; what is held out is for measuring.
 
     Raises:
         ValueError: the mix names an unknown kind, or one for which the sources know too little.
     """
 
-    def __init__(self, recipe: Recipe, root: Path, length: int) -> None:
+    def __init__(self, recipe: Recipe, root: Path, length: int, split: Split = "train") -> None:
         if unknown := set(recipe.mix) - set(KINDS):
             raise ValueError(f"unknown kind of sample: {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
         self.recipe, self.length = recipe, length
-        self.sets = {source: read_set(root, source, "train", registered=True) for source in recipe.sources}
+        self.sets = {source: read_set(root, source, split, registered=True) for source in recipe.sources}
         self.known = [  # pairs whose structures are known throughout
             (source, i)
             for source, pairs in self.sets.items()
