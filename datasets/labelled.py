@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -70,12 +71,13 @@ def _layers(
     read: Callable[[Entry], LabelledPair],
     gsd: float,
     single_date: bool = False,
+    structures_known: bool = True,
 ) -> list[Entry]:
     """A folder of layers, every fifth name for validation."""
     files = list_layers({layer: folder / layer for layer in layers})
     held = every_fifth(list(files))
     return [
-        Entry(source, name, gsd, found, read, single_date=single_date)
+        Entry(source, name, gsd, found, read, single_date, structures_known)
         for name, found in files.items()
         if (name in held) == (split == "validation")
     ]
@@ -100,18 +102,25 @@ def _read_single_date(entry: Entry) -> LabelledPair:
     return entry.pair(image, image, mask, mask, np.zeros_like(mask))
 
 
+def _read_coarse(entry: Entry) -> LabelledPair:
+    """A single date whose labels fill the gaps between houses: what they call ground is, all else is unknown."""
+    pair = _read_single_date(entry)
+    ground = np.where(pair.structure_before == 0, 0, IGNORE).astype(np.uint8)
+    return replace(pair, structure_before=ground, structure_after=ground)
+
+
 _structure_pairs = partial(
     _layers, layers=("before", "after", "structures_before", "structures_after"), read=_read_structure_pair
 )
-_single_dates = partial(_layers, layers=("image", "structures"), read=_read_single_date, single_date=True)
+_single_dates = partial(_layers, layers=("image", "structures"), single_date=True)
 
 _SETS: dict[str, Callable[[Path, str, Split], list[Entry]]] = {
     "levir_cd": _levir,
     "xbd_mexico": partial(_structure_pairs, gsd=1.0),
     "xbd_other": partial(_structure_pairs, gsd=1.0),
     "ida": partial(_structure_pairs, gsd=0.5),
-    "banepa": partial(_single_dates, gsd=0.27),
-    "dubai_coarse": partial(_single_dates, gsd=0.4),
+    "banepa": partial(_single_dates, read=_read_single_date, gsd=0.27),
+    "dubai_coarse": partial(_single_dates, read=_read_coarse, gsd=0.4, structures_known=False),
     "levir_cd_plus": layouts.levir_cd_plus,
     "whu_cd": layouts.whu_cd,
     "s2looking": layouts.s2looking,

@@ -130,6 +130,16 @@ def test_a_single_date_is_both_dates_of_a_pair_without_change(sets: Path) -> Non
     assert not pair.change.any()
 
 
+def test_coarse_labels_are_believed_where_they_call_it_ground(sets: Path) -> None:
+    """They fill the gaps between houses."""
+    pair = read_set(sets, "dubai_coarse", "train")[0]
+    assert pair.single_date
+    assert not pair.structures_known  # so nothing is cut out of it, or pasted into it
+    assert set(np.unique(pair.structure_before)) == {0, IGNORE}
+    assert (pair.structure_before == pair.structure_after).all()
+    assert (pair.change == 0).all()
+
+
 def test_pairs_are_read_in_the_order_of_their_names(sets: Path) -> None:
     read = names(sets, "xbd_mexico", "train")
     assert read == sorted(read)
