@@ -7,8 +7,8 @@ unchanged when the dates are swapped, so that
 
     net(before, after) = (sb, sa, c)   implies   net(after, before) = (sa, sb, c)   exactly.
 
-Where nothing changed, nor anywhere near, both dates show the same structures, whichever way a roof leans and
-however the light falls: there both are judged together (`agreed`), which keeps the symmetry.
+Where nothing changed both dates show the same structures, whichever way a roof leans and however the light
+falls: there both are judged together (`agreed`), which keeps the symmetry.
 
 Mixing by difference and sum follows Daudt et al., "Fully Convolutional Siamese Networks for Change
 Detection" (ICIP 2018) for the difference; the sum keeps what |a - b| loses, the level both dates share.
@@ -28,9 +28,6 @@ from model.encoder import CHANNELS, Encoder
 
 STRIDE = 16
 """Height and width of the input must be multiples of this many pixels."""
-
-NEAR_PX = 16
-"""So near a change each date is judged by itself."""
 
 
 class ChangeLogits(NamedTuple):
@@ -107,18 +104,11 @@ class _Head(nn.Module):
 
 
 def agreed(logits: ChangeLogits) -> ChangeLogits:
-    """Structure judged from both dates as far as nothing changed within `NEAR_PX`: the mean of their logits.
-
-    Not beside a change: there the date that has a new house is sure of a structure a little beyond its outline, and
-    would outvote the one that shows bare ground.
-    """
+    """Structure judged from both dates as far as nothing changed: the mean of their logits."""
     first, second, change = logits[:3]
-    # What is labelled as structure says nothing about change. A wide maximum costs little at a quarter of the size.
-    cells = F.max_pool2d(torch.sigmoid(change.detach()), 4)
-    near = F.max_pool2d(cells, 2 * (NEAR_PX // 4) + 1, stride=1, padding=NEAR_PX // 4)
-    unchanged = F.interpolate(1 - near, scale_factor=4.0, mode="nearest")
+    changed = torch.sigmoid(change.detach())  # what is labelled as structure says nothing about change
     joint = (first + second) / 2
-    return ChangeLogits(torch.lerp(first, joint, unchanged), torch.lerp(second, joint, unchanged), change)
+    return ChangeLogits(torch.lerp(joint, first, changed), torch.lerp(joint, second, changed), change)
 
 
 class ChangeNet(nn.Module):

@@ -17,7 +17,7 @@ _SETS = {
     "xbd": ("xBD, all events", "structure at each date", "CC BY-NC-SA 4.0"),
     "ida": ("Ida-BD; 0.5 m", "structure at each date, no change", "research"),
     "banepa": ("Banepa drone mosaic; 0.27 m", "structure, composites", "CC BY 4.0 imagery, ODbL labels"),
-    "dubai_coarse": ("MBRSC aerial imagery, Dubai", "bare ground, coarse structure", "CC0, unverified"),
+    "dubai_coarse": ("MBRSC aerial imagery, Dubai", "where no structure stands", "CC0, unverified"),
     "ground_labelmefacade": ("LabelMe facades; street photographs", "five classes", "LabelMe: research"),
     "ground_facade": ("facades, many at night", "five classes (sky unlabelled)", "CC BY 4.0"),
     "ground_camvid": ("CamVid; frames of films from a car", "five classes", "research"),
