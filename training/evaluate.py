@@ -92,9 +92,9 @@ def table(
 def _measurable(truth: NDArray[np.uint8], output: str) -> bool:
     """False for structures of which it is not told where they end, or, where none is labelled, for most of a scene:
     precision cannot be measured on them. Change is always told."""
-    stands = (truth == 1).astype(np.uint8)
     if output == "change":
         return True
+    stands = (truth == 1).astype(np.uint8)
     if not stands.any():
         return float((truth == IGNORE).mean()) < 0.5
     beside = (cv2.dilate(stands, np.ones((5, 5), np.uint8)) > 0) & (stands == 0)
