@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import feedback, instances, layouts
+from datasets.filled import filled as label_filled
 from datasets.offsets import registered as label_registered
 from datasets.pairs import (
     CACHE_BYTES,
@@ -137,7 +138,13 @@ SOURCES = tuple(_SETS)
 
 
 def read_set(
-    root: Path, source: str, split: Split, *, cache_bytes: int = CACHE_BYTES, registered: bool = False
+    root: Path,
+    source: str,
+    split: Split,
+    *,
+    cache_bytes: int = CACHE_BYTES,
+    registered: bool = False,
+    filled: Path | None = None,
 ) -> LabelledSet:
     """One split of the set `source` in `root / source`. Its files are looked up now and read when indexed.
 
@@ -145,6 +152,7 @@ def read_set(
         cache_bytes: how many bytes of pixels the result may keep in memory.
         registered: labels that are known to lie beside what they outline are moved onto it (datasets.offsets);
             otherwise they are as published.
+        filled: folder of structures that the set does not label, to fill in (datasets.filled).
 
     Returns:
         The scenes in the order of their names. For validation it may be empty, where the set holds out certain
@@ -163,4 +171,8 @@ def read_set(
             f"{root / source} has no scene to train on, all are held out for validation; add scenes or leave "
             f"{source!r} out of the recipe"
         )
-    return LabelledSet([label_registered(e) for e in entries] if registered else entries, cache_bytes)
+    if registered:
+        entries = [label_registered(entry) for entry in entries]
+    if filled is not None:  # last: it was seen in the picture, and does not move with labels that lie beside it
+        entries = [label_filled(entry, filled) for entry in entries]
+    return LabelledSet(entries, cache_bytes)

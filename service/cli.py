@@ -199,6 +199,9 @@ def train(
         list[Path] | None,
         typer.Option(exists=True, help="ONNX file of a release to learn from too; of several, the mean."),
     ] = None,
+    filled: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder written by fill-labels, to believe.")
+    ] = None,
     stop_after: Annotated[int | None, typer.Option(help="Leave after this step; the run can be resumed.")] = None,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
 ) -> None:
@@ -214,7 +217,7 @@ def train(
     with Progress(*Progress.get_default_columns(), console=err) as bar:
         task = bar.add_task(loaded.name, total=loaded.steps)
         fit(
-            loaded, data, run, start=start, teachers=teacher or (), stop_after=stop_after,
+            loaded, data, run, start=start, teachers=teacher or (), filled=filled, stop_after=stop_after,
             on_step=lambda step, loss: bar.update(task, completed=step, description=f"{loaded.name} {loss:.3f}"),
         )  # fmt: skip
 
@@ -263,6 +266,19 @@ def register_labels(
     ]
     to.write_text("{\n" + ",\n".join(sets) + "\n}\n", "utf-8")
     out.print(f"{sum(len(names) for names in offsets.values())} pictures: {to}")
+
+
+@app.command()
+def fill_labels(
+    data: DataOption,
+    to: Annotated[Path, typer.Option(help="Folder to write, for `train --filled`.")],
+) -> None:
+    """Write what released weights surely see of structures that sets do not label (`train` extra)."""
+    from service.release import fill
+
+    with err.status("filling labels"):
+        pictures = fill(data, to)
+    out.print(f"{len(pictures)} pictures: {to}")
 
 
 @app.command()

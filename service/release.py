@@ -21,6 +21,7 @@ from inference.vectorise import classify
 from model import OUTPUTS
 from training.card import write_card
 from training.evaluate import Predict, Prediction, calibrate, predict_validation, reliability, rescaled, table
+from training.label_filling import fill as fill_labels
 from training.label_registration import label_offsets
 from training.outcomes import (
     UNKNOWN_ERROR_PX,
@@ -56,6 +57,11 @@ def register(data: Path) -> dict[str, dict[str, dict[str, tuple[int, int]]]]:
     """Offsets of the labels of training pictures, by the released weights (training.label_registration)."""
     model = Model.load()
     return label_offsets(data, _sources(data), _predictor(model), model.contract.threshold)
+
+
+def fill(data: Path, folder: Path) -> list[str]:
+    """Write structures that sets do not label, as the released weights see them (training.label_filling)."""
+    return fill_labels(data, _sources(data), _predictor(Model.load()), folder)
 
 
 def measure(model: Model, data: Path, *, shift_px: int = 0) -> dict[str, dict[str, float | None]]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from datasets.labelled import IGNORE
 from model.vision import tv_tensors
 from training.augment import Sample
 from training.composite import composite
@@ -135,3 +136,16 @@ def test_a_small_part_of_a_building_vanishes_and_the_rest_remains(donor: Sample)
     parts = [share for share in shares if share > 0]
     assert len(parts) > 10
     assert max(parts) < 0.5
+
+
+def test_the_doubtful_rim_of_a_building_that_vanishes_is_no_ground_that_stayed(base: Sample, donor: Sample) -> None:
+    """Where the outline is not sure, the rim goes with the building and says nothing of change."""
+    rim = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    rim[48:72, 58:78] = True
+    rim[50:70, 60:76] = False
+    base["labels"][:2, rim] = IGNORE
+    vanished = [s["labels"] for s in _many(base, donor) if bool((s["labels"][2, 50:70, 60:76] == 1).all())]
+    assert vanished
+    for labels in vanished:
+        assert bool((labels[2][rim] == IGNORE).all())
+        assert bool((labels[:2, rim] != 1).all())

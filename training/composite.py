@@ -136,9 +136,9 @@ def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int, sheds: floa
     if sheds and chance(sheds):
         gone = wide = _piece(mask)
     else:
-        # The mask of this date alone can reach further (a leaning roof): all of it goes.
+        # The mask of this date alone can reach further (a leaning roof), and so can what is not labelled: all goes.
         grown = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-        gone = mask | (grown & (labels[date] == 1))
+        gone = mask | (grown & (labels[date] != 0))
         wide = cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     box = _box(wide, 2)
     shape = wide[box]

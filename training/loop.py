@@ -65,6 +65,7 @@ def train(
     *,
     start: Path | None = None,
     teachers: Sequence[Path] = (),
+    filled: Path | None = None,
     workers: int = 0,
     checkpoint_every: int = 100,
     stop_after: int | None = None,
@@ -78,6 +79,7 @@ def train(
         start: checkpoint of an earlier run to take the weights from, instead of ImageNet's. Has no effect on a
             run that is resumed.
         teachers: ONNX files to learn from besides the labels, with the recipe's `teacher_weight`.
+        filled: folder of structures that the sets do not label, to believe as labels (datasets.filled).
         stop_after: leave after this step, as an interruption would.
         on_step: called with step number and loss.
 
@@ -121,8 +123,12 @@ def train(
     net.train()
     started = time.monotonic()
     first, last = step, recipe.steps if stop_after is None else min(stop_after, recipe.steps)
-    kind = PhotographSamples if recipe.domain == "ground" else Samples
-    samples = kind(recipe, root, recipe.steps * recipe.batch)
+    count = recipe.steps * recipe.batch
+    samples = (
+        PhotographSamples(recipe, root, count)
+        if recipe.domain == "ground"
+        else Samples(recipe, root, count, filled=filled)
+    )
     taught_by = Teacher(teachers) if teachers else None
     for before, after, labels in _batches(samples, recipe.batch, first, last, workers):
         for group in optimiser.param_groups:

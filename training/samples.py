@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from datasets.labelled import IGNORE, LabelledPair, Split, read_set
+from model import DATES
 from model.vision import tv_tensors
 from training.augment import Sample, augment, chance, choose, crop, misalign, randint, uniform
 from training.clutter import clutter
@@ -68,16 +69,19 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         root: folder that holds the sets.
         length: number of samples in the run.
         split: of the sets; what is held out is for measuring.
+        filled: folder of structures that sets do not label (datasets.filled).
 
     Raises:
         ValueError: the mix names an unknown kind, or one for which the sources know too little.
     """
 
-    def __init__(self, recipe: Recipe, root: Path, length: int, split: Split = "train") -> None:
+    def __init__(
+        self, recipe: Recipe, root: Path, length: int, split: Split = "train", *, filled: Path | None = None
+    ) -> None:
         if unknown := set(recipe.mix) - set(KINDS):
             raise ValueError(f"unknown kind of sample: {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
         self.recipe, self.length = recipe, length
-        self.sets = {source: read_set(root, source, split, registered=True) for source in recipe.sources}
+        self.sets = {source: read_set(root, source, split, registered=True, filled=filled) for source in recipe.sources}
         self.known = [  # pairs whose structures are known throughout
             (source, i)
             for source, pairs in self.sets.items()
@@ -89,7 +93,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
             for source, i in self.known
             for date in ((0,) if self.sets[source].entries[i].single_date else (0, 1))
         ]
-        self._cells: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        self._cells: dict[tuple[str, int, str], list[tuple[int, int]]] = {}
         if not self.dated and {"unrelated", "composite"} & set(recipe.mix):
             raise ValueError("the mix needs a source whose structures are known throughout (see datasets/README.md)")
 
@@ -112,29 +116,31 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         mix = self.recipe.mix
         kind = choose(mix)
         if kind == "composite":
-            base, donor = self._pair(*self.known[randint(0, len(self.known) - 1)]), self._date()
-            return composite(self._crop(base), self._crop(donor), self.recipe.sheds)
+            base = self._crop(self._pair(*self.known[randint(0, len(self.known) - 1)]))
+            return composite(base, self._date(aimed=True), self.recipe.sheds)
         if kind == "unrelated":
-            return pair_unrelated(self._crop(self._date()), self._crop(self._date()))
+            return pair_unrelated(self._date(), self._date())
         source = choose(self.recipe.sources)
         index = randint(0, len(self.sets[source]) - 1)
         sample = self._pair(source, index)
         if kind == "same":
             return self._crop(_one_date(sample, randint(0, 1)))
-        return self._crop(sample, self._changed(source, index) if chance(self.recipe.aim_at_change) else [])
+        return self._crop(sample, self._aims(source, index, "change") if chance(self.recipe.aim_at_change) else [])
 
     def _pair(self, source: str, index: int) -> Sample:
         return _sample(self.sets[source][index])
 
-    def _date(self) -> Sample:
-        """One date whose structures are known, as a pair with itself."""
+    def _date(self, *, aimed: bool = False) -> Sample:
+        """A crop of one date whose structures are known, as a pair with itself; `aimed` at one of them."""
         source, index, date = self.dated[randint(0, len(self.dated) - 1)]
-        return _one_date(self._pair(source, index), date)
+        cells = self._aims(source, index, DATES[date]) if aimed else []
+        return self._crop(_one_date(self._pair(source, index), date), cells)
 
-    def _changed(self, source: str, index: int) -> list[tuple[int, int]]:
-        if (source, index) not in self._cells:
-            self._cells[source, index] = _changed_cells(torch.from_numpy(self.sets[source][index].change))
-        return self._cells[source, index]
+    def _aims(self, source: str, index: int, layer: str) -> list[tuple[int, int]]:
+        key = source, index, layer
+        if key not in self._cells:
+            self._cells[key] = _cells(torch.from_numpy(getattr(self.sets[source][index], layer)))
+        return self._cells[key]
 
     def _crop(self, sample: Sample, cells: list[tuple[int, int]] | None = None) -> Sample:
         """A random square, around one of `cells` if there are any, resampled to the recipe's crop size."""
@@ -151,8 +157,8 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return crop(sample, top, left, side, size)
 
 
-def _changed_cells(change: Tensor, cell: int = 32) -> list[tuple[int, int]]:
-    """Centres (y, x) of the cells that hold change, so that crops can be aimed at it."""
-    h, w = (n // cell * cell for n in change.shape)
-    blocks = (change[:h, :w] == 1).reshape(h // cell, cell, w // cell, cell).any(dim=3).any(dim=1)
+def _cells(labels: Tensor, cell: int = 32) -> list[tuple[int, int]]:
+    """Centres (y, x) of the cells that hold what is labelled, so that crops can be aimed at it."""
+    h, w = (n // cell * cell for n in labels.shape)
+    blocks = (labels[:h, :w] == 1).reshape(h // cell, cell, w // cell, cell).any(dim=3).any(dim=1)
     return [(int(y) * cell + cell // 2, int(x) * cell + cell // 2) for y, x in blocks.nonzero()]
