@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import feedback, instances, layouts
+from datasets.doubts import doubted
 from datasets.filled import filled as label_filled
 from datasets.offsets import registered as label_registered
 from datasets.pairs import (
@@ -143,15 +144,15 @@ def read_set(
     split: Split,
     *,
     cache_bytes: int = CACHE_BYTES,
-    registered: bool = False,
+    mended: bool = False,
     filled: Path | None = None,
 ) -> LabelledSet:
     """One split of the set `source` in `root / source`. Its files are looked up now and read when indexed.
 
     Args:
         cache_bytes: how many bytes of pixels the result may keep in memory.
-        registered: labels that are known to lie beside what they outline are moved onto it (datasets.offsets);
-            otherwise they are as published.
+        mended: labels that are known to lie beside what they outline are moved onto it (datasets.offsets), and nothing
+            is said where a person saw them to be wrong (datasets.doubts); otherwise they are as published.
         filled: folder of structures that the set does not label, to fill in (datasets.filled).
 
     Returns:
@@ -171,8 +172,8 @@ def read_set(
             f"{root / source} has no scene to train on, all are held out for validation; add scenes or leave "
             f"{source!r} out of the recipe"
         )
-    if registered:
-        entries = [label_registered(entry) for entry in entries]
+    if mended:
+        entries = [doubted(label_registered(entry)) for entry in entries]
     if filled is not None:  # last: it was seen in the picture, and does not move with labels that lie beside it
         entries = [label_filled(entry, filled) for entry in entries]
     return LabelledSet(entries, cache_bytes)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import offsets
+from datasets import doubts, offsets
 from datasets.labelled import IGNORE, read_set
 from datasets.offsets import known_offsets, moved
 from model import OUTPUTS
@@ -37,12 +37,13 @@ def test_what_is_stored_names_layers_and_whole_pixels() -> None:
 def known(sets: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The first training pair of a set has its second date's labels moved by (3, -2)."""
     name = read_set(sets, "xbd_mexico", "train").names[0]
+    monkeypatch.setattr(doubts, "known_doubts", dict)
     monkeypatch.setattr(offsets, "known_offsets", lambda: {"xbd_mexico": {name: {"structure_after": (3, -2)}}})
     return name
 
 
 def test_only_who_asks_for_it_gets_registered_labels(sets: Path, known: str) -> None:
-    published, registered = (read_set(sets, "xbd_mexico", "train", registered=r)[0] for r in (False, True))
+    published, registered = (read_set(sets, "xbd_mexico", "train", mended=r)[0] for r in (False, True))
     assert published.name == registered.name == known
     assert np.array_equal(registered.structure_after, moved(published.structure_after, 3, -2))
     assert not np.array_equal(registered.structure_after, published.structure_after)
@@ -51,7 +52,7 @@ def test_only_who_asks_for_it_gets_registered_labels(sets: Path, known: str) -> 
 
 
 def test_other_pairs_stay_and_workers_can_take_all_of_them(sets: Path, known: str) -> None:
-    published, registered = (read_set(sets, "xbd_mexico", "train", registered=r) for r in (False, True))
+    published, registered = (read_set(sets, "xbd_mexico", "train", mended=r) for r in (False, True))
     assert registered.entries[1:] == published.entries[1:]
     again = pickle.loads(pickle.dumps(registered))
     assert np.array_equal(again[0].structure_after, registered[0].structure_after)

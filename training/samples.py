@@ -81,7 +81,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         if unknown := set(recipe.mix) - set(KINDS):
             raise ValueError(f"unknown kind of sample: {', '.join(sorted(unknown))}; known: {', '.join(KINDS)}")
         self.recipe, self.length = recipe, length
-        self.sets = {source: read_set(root, source, split, registered=True, filled=filled) for source in recipe.sources}
+        self.sets = {source: read_set(root, source, split, mended=True, filled=filled) for source in recipe.sources}
         self.known = [  # pairs whose structures are known throughout
             (source, i)
             for source, pairs in self.sets.items()

@@ -1,0 +1,50 @@
+"""Places where a set says that nothing changed, and a person who looks at both dates sees that something did.
+
+Sets drawn for damage after a disaster (xBD, Ida-BD) say nothing of a shed that was put up or taken away meanwhile, nor
+of a house that cloud or trees hide at one date; read as "unchanged" they teach a network to overlook just that.
+`label_doubts.json` holds boxes around such places of training pictures: what networks in training called changed,
+looked at one by one (training/RESULTS.md). In training nothing is said of them; figures are those of labels as published.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from importlib.resources import files
+from typing import Any
+
+from datasets.pairs import IGNORE, Entry, LabelledPair
+
+FILE = "label_doubts.json"
+MARGIN_PX = 6
+"""Around a box: its shadow, and what one date lies beside the other."""
+LAYERS = ("structure_before", "structure_after", "change")
+
+Box = Sequence[int]
+"""Left, top, width and height, pixels."""
+
+
+@cache
+def known_doubts() -> dict[str, dict[str, list[Box]]]:
+    """Set -> picture -> boxes."""
+    stored: dict[str, dict[str, list[Box]]] = json.loads((files("datasets") / FILE).read_text("utf-8"))
+    return stored
+
+
+def doubted(entry: Entry) -> Entry:
+    """The entry, with its doubtful places not labelled when it is read."""
+    boxes = known_doubts().get(entry.source, {}).get(entry.name)
+    return entry if boxes is None else replace(entry, read=partial(_read, read=entry.read, boxes=boxes))
+
+
+def _read(entry: Entry, read: Callable[[Entry], LabelledPair], boxes: Sequence[Box]) -> LabelledPair:
+    pair = read(entry)
+    layers: dict[str, Any] = {layer: getattr(pair, layer).copy() for layer in LAYERS}
+    for left, top, width, height in boxes:
+        rows = slice(max(0, top - MARGIN_PX), top + height + MARGIN_PX)
+        columns = slice(max(0, left - MARGIN_PX), left + width + MARGIN_PX)
+        for labels in layers.values():
+            labels[rows, columns] = IGNORE
+    return replace(pair, **layers)
