@@ -3,7 +3,7 @@
 Sets drawn for damage after a disaster (xBD, Ida-BD) say nothing of a shed that was put up or taken away meanwhile, nor
 of a house that cloud or trees hide at one date; read as "unchanged" they teach a network to overlook just that.
 `label_doubts.json` holds boxes around such places of training pictures: what networks in training called changed,
-looked at one by one (training/RESULTS.md). In training nothing is said of them; figures are those of labels as published.
+looked at one by one (training/RESULTS.md). Training is told nothing of them; figures are of labels as published.
 """
 
 from __future__ import annotations
