@@ -33,7 +33,8 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0) -> Sample:
     Args:
         base: crop of a pair whose structures are known at both dates; what its labels call changed stays so.
         donor: crop of another pair, of the same size, from whose first date buildings and ground are cut.
-        sheds: share of what is pasted, or covered, of which only a small rectangle is: no set has labelled sheds.
+        sheds: share of what is pasted of which only a small rectangle is: no set has labelled sheds. What is covered is
+            covered whole: a light rectangle in the middle of a roof is no structure that is gone.
     """
     dates = [_hwc(base["before"]), _hwc(base["after"])]
     labels = base["labels"].numpy().copy()
@@ -43,7 +44,7 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0) -> Sample:
         date = randint(0, 1)
         draw = uniform(0, 1)
         if draw < 0.30:
-            _cover(dates, labels, date, sheds)
+            _cover(dates, labels, date)
         elif buildings:
             mask = buildings[randint(0, len(buildings) - 1)]
             if sheds and chance(sheds):  # without, nothing is drawn: older recipes keep their stream
@@ -126,20 +127,17 @@ def _paste(
             labels[2][place][shape] = 1
 
 
-def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int, sheds: float) -> None:
-    """Cover a building that stands at both dates by ground from nearby, at one date; or a small part of it."""
+def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int) -> None:
+    """Cover a building that stands at both dates by ground from nearby, at one date."""
     standing = (labels[0] == 1) & (labels[1] == 1) & (labels[2] == 0)
     buildings = _buildings(standing)
     if not buildings:
         return
     mask = buildings[randint(0, len(buildings) - 1)]
-    if sheds and chance(sheds):
-        gone = wide = _piece(mask)
-    else:
-        # The mask of this date alone can reach further (a leaning roof), and so can what is not labelled: all goes.
-        grown = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-        gone = mask | (grown & (labels[date] != 0))
-        wide = cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    # The mask of this date alone can reach further (a leaning roof), and so can what is not labelled: all goes.
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    gone = mask | (grown & (labels[date] != 0))
+    wide = cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     box = _box(wide, 2)
     shape = wide[box]
     ground = _place_for(shape, labels[date] == 0, gone.shape)
