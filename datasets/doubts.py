@@ -11,18 +11,17 @@ published.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any
 
-from datasets.pairs import IGNORE, Entry, LabelledPair
+from datasets.pairs import IGNORE, LABELS, Entry, LabelledPair
 
 FILE = "label_doubts.json"
 MARGIN_PX = 6
 """Around a box: its shadow, and what one date lies beside the other."""
-LAYERS = ("structure_before", "structure_after", "change")
 
 Box = Sequence[int]
 """Left, top, width and height, pixels."""
@@ -38,12 +37,11 @@ def known_doubts() -> dict[str, dict[str, list[Box]]]:
 def doubted(entry: Entry) -> Entry:
     """The entry, with its doubtful places not labelled when it is read."""
     boxes = known_doubts().get(entry.source, {}).get(entry.name)
-    return entry if boxes is None else replace(entry, read=partial(_read, read=entry.read, boxes=boxes))
+    return entry if boxes is None else entry.then(partial(_unsaid, boxes=boxes))
 
 
-def _read(entry: Entry, read: Callable[[Entry], LabelledPair], boxes: Sequence[Box]) -> LabelledPair:
-    pair = read(entry)
-    layers: dict[str, Any] = {layer: getattr(pair, layer).copy() for layer in LAYERS}
+def _unsaid(pair: LabelledPair, boxes: Sequence[Box]) -> LabelledPair:
+    layers: dict[str, Any] = {layer: getattr(pair, layer).copy() for layer in LABELS}
     for left, top, width, height in boxes:
         rows = slice(max(0, top - MARGIN_PX), top + height + MARGIN_PX)
         columns = slice(max(0, left - MARGIN_PX), left + width + MARGIN_PX)

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from shapely.geometry import Polygon
 
-from datasets.pairs import IGNORE, Entry, LabelledPair, Split, rasterised, read_dates, read_values
+from datasets.pairs import IGNORE, Entry, LabelledPair, Split, rasterised, read_dates, read_labels, write_labels
 from datasets.raster import Raster
 
 Kind = Literal["new", "remaining", "removed"]
@@ -53,7 +53,7 @@ _REJECTED: dict[Kind, tuple[int, int, int]] = {
 """Structure before, structure after, change."""
 
 _LAYERS = ("structures_before", "structures_after", "changed")
-_NOT_REVIEWED = 128
+_AGAIN = "export the pair again"
 _ID = re.compile(r"[\w-][\w.-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VALIDATION_SHARE = 5
@@ -120,8 +120,7 @@ def write_feedback(folder: Path, item: ReviewedPair) -> Path:
         for name, raster in (("before", item.before), ("after", item.after)):
             Image.fromarray(raster.pixels).save(written / f"{name}.png")
         for name, layer in zip(_LAYERS, labels, strict=True):
-            levels = np.select([layer == 0, layer == 1], [0, 255], _NOT_REVIEWED).astype(np.uint8)
-            Image.fromarray(levels).save(written / f"{name}.png")
+            write_labels(written / f"{name}.png", layer)
         (written / SIDECAR).write_text(json.dumps(description, indent=1), "utf-8")
         if target.exists():
             target.rename(replaced)
@@ -205,13 +204,13 @@ def entries(folder: Path, source: str, split: Split) -> list[Entry]:
             description = json.loads(sidecar.read_text("utf-8"))
             site, gsd = str(description["site"]), float(description["gsd"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{sidecar} cannot be read ({error!r}); export the pair again") from error
+            raise ValueError(f"{sidecar} cannot be read ({error!r}); {_AGAIN}") from error
         if _validates(site) != (split == "validation"):
             continue
         files = {layer: sidecar.with_name(f"{layer}.png") for layer in ("before", "after", *_LAYERS)}
         for path in files.values():
             if not path.is_file():
-                raise FileNotFoundError(f"{path} is missing; export the pair again")
+                raise FileNotFoundError(f"{path} is missing; {_AGAIN}")
         found.append(Entry(source, sidecar.parent.name, gsd, files, _read, structures_known=False))
     return found
 
@@ -223,11 +222,4 @@ def _validates(site: str) -> bool:
 
 def _read(entry: Entry) -> LabelledPair:
     before, after = read_dates(entry)
-    return entry.pair(before, after, *(_layer(entry.files[layer], before.shape) for layer in _LAYERS))
-
-
-def _layer(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    levels = read_values(path, shape)
-    if not np.isin(levels, (0, _NOT_REVIEWED, 255)).all():
-        raise ValueError(f"{path} has other values than 0, {_NOT_REVIEWED} and 255; export the pair again")
-    return np.select([levels == 0, levels == 255], [0, 1], IGNORE).astype(np.uint8)
+    return entry.pair(before, after, *(read_labels(entry.files[name], before.shape, _AGAIN) for name in _LAYERS))

@@ -8,56 +8,42 @@ What the set does label stands. Self-training after Lee, "Pseudo-Label" (ICML wo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from datasets.pairs import IGNORE, Entry, LabelledPair
+from datasets.pairs import IGNORE, LABELS, Entry, LabelledPair, read_labels, write_labels
 
-LAYERS = ("structure_before", "structure_after")
-_GREYS = {0: 0, 1: 255, IGNORE: 128}
-"""Label -> value in the file, to be looked at."""
+_DATES = LABELS[:2]
 
 
-def file(folder: Path, source: str, name: str, layer: str) -> Path:
+def _file(folder: Path, source: str, name: str, layer: str) -> Path:
     return folder / source / layer / f"{name}.png"
 
 
 def write(folder: Path, source: str, name: str, layer: str, labels: NDArray[np.uint8]) -> None:
     """Keep what is seen at one date of a picture: (H, W) uint8, 0, 1 or `IGNORE`."""
-    path = file(folder, source, name, layer)
+    path = _file(folder, source, name, layer)
     path.parent.mkdir(parents=True, exist_ok=True)
-    greys = np.zeros(256, np.uint8)
-    greys[list(_GREYS)] = list(_GREYS.values())
-    Image.fromarray(greys[labels]).save(path)
+    write_labels(path, labels)
 
 
 def filled(entry: Entry, folder: Path) -> Entry:
     """The entry, with its unknown structures filled in when it is read; as it is where `folder` has nothing of it."""
-    if not all(file(folder, entry.source, entry.name, layer).is_file() for layer in LAYERS):
+    if not all(_file(folder, entry.source, entry.name, layer).is_file() for layer in _DATES):
         return entry
-    return replace(entry, read=partial(_read, read=entry.read, folder=folder), structures_known=True)
+    return replace(entry.then(partial(_fill, folder=folder)), structures_known=True)
 
 
-def _read(entry: Entry, read: Callable[[Entry], LabelledPair], folder: Path) -> LabelledPair:
-    """
-    Raises:
-        ValueError: what is filled in has another size than the picture.
-    """
-    pair, layers = read(entry), dict[str, Any]()
-    for layer in LAYERS:
-        path, labels = file(folder, entry.source, entry.name, layer), getattr(pair, layer)
-        greys = np.asarray(Image.open(path).convert("L"))
-        if greys.shape != labels.shape:
-            raise ValueError(
-                f"{path} is {greys.shape[1]} x {greys.shape[0]} px, its picture {labels.shape[1]} x {labels.shape[0]}; "
-                "write it again with jingdi fill-labels"
-            )
-        layers[layer] = np.where(labels != IGNORE, labels, np.select([greys < 64, greys > 192], [0, 1], IGNORE))
-    return replace(pair, **{layer: labels.astype(np.uint8) for layer, labels in layers.items()})
+def _fill(pair: LabelledPair, folder: Path) -> LabelledPair:
+    def known(layer: str) -> NDArray[np.uint8]:
+        labels: NDArray[np.uint8] = getattr(pair, layer)
+        path = _file(folder, pair.source, pair.name, layer)
+        seen = read_labels(path, labels.shape, "write it again with jingdi fill-labels")
+        return np.where(labels != IGNORE, labels, seen)
+
+    before, after = (known(layer) for layer in _DATES)
+    return replace(pair, structure_before=before, structure_after=after)

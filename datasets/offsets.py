@@ -9,7 +9,7 @@ few pixels. A network trained on pictures turned and mirrored cannot learn such 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from importlib.resources import files
@@ -39,11 +39,10 @@ def known_offsets() -> dict[str, dict[str, dict[str, tuple[int, int]]]]:
 def registered(entry: Entry) -> Entry:
     """The entry, with its labels moved onto what they outline when it is read."""
     offsets = known_offsets().get(entry.source, {}).get(entry.name)
-    return entry if offsets is None else replace(entry, read=partial(_read, read=entry.read, offsets=offsets))
+    return entry if offsets is None else entry.then(partial(_move_layers, offsets=offsets))
 
 
-def _read(entry: Entry, read: Callable[[Entry], LabelledPair], offsets: Offsets) -> LabelledPair:
-    pair = read(entry)
+def _move_layers(pair: LabelledPair, offsets: Offsets) -> LabelledPair:
     layers: dict[str, Any] = {layer: moved(getattr(pair, layer), *offset) for layer, offset in offsets.items()}
     return replace(pair, **layers)
 

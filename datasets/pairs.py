@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, overload
 
@@ -18,6 +19,12 @@ Split = Literal["train", "validation"]
 
 IGNORE = 255
 """Value of a label pixel that says nothing."""
+
+LABELS = ("structure_before", "structure_after", "change")
+"""The label layers of a pair."""
+
+_UNSAID = 128
+"""`IGNORE` in files that this project writes, to be looked at between 0 and 255."""
 
 CACHE_BYTES = 512 * 2**20
 """What one split of a set may keep in memory: 56 pairs of 1024 x 1024 px."""
@@ -76,6 +83,10 @@ class Entry:
     single_date: bool = False
     structures_known: bool = True
 
+    def then(self, change: Callable[[LabelledPair], LabelledPair]) -> Entry:
+        """The entry whose pair is changed after it is read; `change` must be picklable, as `read`."""
+        return replace(self, read=partial(_read_then, read=self.read, change=change))
+
     def pair(
         self,
         before: NDArray[np.uint8],
@@ -88,6 +99,12 @@ class Entry:
             self.source, self.name, before, after, structure_before, structure_after, change,
             self.gsd, self.single_date, self.structures_known,
         )  # fmt: skip
+
+
+def _read_then(
+    entry: Entry, read: Callable[[Entry], LabelledPair], change: Callable[[LabelledPair], LabelledPair]
+) -> LabelledPair:
+    return change(read(entry))
 
 
 class LabelledSet(Sequence[LabelledPair]):
@@ -238,6 +255,26 @@ def read_image(path: Path, shape: tuple[int, ...] | None = None) -> NDArray[np.u
 def read_values(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """A mask of one channel as (H, W) uint8, its numbers as they are. Raises as `read_image`."""
     return _read(path, None, shape)
+
+
+def read_labels(path: Path, shape: tuple[int, ...], again: str) -> NDArray[np.uint8]:
+    """Labels that `write_labels` wrote, (H, W) uint8 of 0, 1 and `IGNORE`.
+
+    Args:
+        again: how such a file is written anew, for who has a damaged one. Raises as `read_image`.
+    """
+    try:
+        levels = read_values(path, shape)
+    except ValueError as error:
+        raise ValueError(f"{error}; or {again}") from error
+    if not np.isin(levels, (0, _UNSAID, 255)).all():
+        raise ValueError(f"{path} has other values than 0, {_UNSAID} and 255; {again}")
+    return np.select([levels == 0, levels == 255], [0, 1], IGNORE).astype(np.uint8)
+
+
+def write_labels(path: Path, labels: NDArray[np.uint8]) -> None:
+    """One layer of labels, (H, W) uint8 of 0, 1 and `IGNORE`, as PNG: 0 no, 255 yes, 128 not said."""
+    Image.fromarray(np.select([labels == 0, labels == 1], [0, 255], _UNSAID).astype(np.uint8)).save(path)
 
 
 def read_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
