@@ -4,8 +4,8 @@ Sets drawn for damage after a disaster (xBD, Ida-BD) say nothing of a shed that 
 of a house that cloud or trees hide at one date; read as "unchanged" they teach a network to overlook just that.
 In Banepa buildings stand that were never drawn, in LEVIR-CD some new houses were not, and some of its growth was pulled
 down. `label_doubts.json` holds boxes around such places of training pictures: where networks in training contradicted
-the labels, looked at one by one (training/RESULTS.md). Training is told nothing of them; figures are of labels as
-published.
+the labels, looked at one by one (training/RESULTS.md), and around real clouds, of which nothing says where they are.
+Training is told nothing of them; figures are of labels as published.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ class ChangeLogits(NamedTuple):
         structure_before, structure_after, change: (N, 1, H, W).
         classes_before, classes_after: (N, K, H, W) of a network that tells K classes apart, structure being the
             first; None for one that tells structure from the rest only.
+        cloud_before, cloud_after: (N, 1, H, W), what clouds hide at each date; None for a network that was not taught.
     """
 
     structure_before: Tensor
@@ -44,6 +45,8 @@ class ChangeLogits(NamedTuple):
     change: Tensor
     classes_before: Tensor | None = None
     classes_after: Tensor | None = None
+    cloud_before: Tensor | None = None
+    cloud_after: Tensor | None = None
 
 
 def _normalised(*convolutions: nn.Conv2d) -> nn.Sequential:
@@ -108,7 +111,11 @@ def agreed(logits: ChangeLogits) -> ChangeLogits:
     first, second, change = logits[:3]
     changed = torch.sigmoid(change.detach())  # what is labelled as structure says nothing about change
     joint = (first + second) / 2
-    return ChangeLogits(torch.lerp(joint, first, changed), torch.lerp(joint, second, changed), change)
+    structures = {
+        "structure_before": torch.lerp(joint, first, changed),
+        "structure_after": torch.lerp(joint, second, changed),
+    }
+    return logits._replace(**structures)
 
 
 class ChangeNet(nn.Module):
@@ -117,11 +124,17 @@ class ChangeNet(nn.Module):
     Args:
         widths: decoder channels at strides 4, 8 and 16.
         classes: what is told apart at each date: 1 is structure or not, more are classes with structure first.
+        clouds: whether what clouds hide is told. Clouds are large: that is read off stride 8.
         pretrained: start the encoder from ImageNet weights (needs the `train` extra).
     """
 
     def __init__(
-        self, widths: tuple[int, int, int] = (48, 64, 96), *, classes: int = 1, pretrained: bool = False
+        self,
+        widths: tuple[int, int, int] = (48, 64, 96),
+        *,
+        classes: int = 1,
+        clouds: bool = False,
+        pretrained: bool = False,
     ) -> None:
         super().__init__()
         self.widths, self.classes = tuple(widths), classes
@@ -134,6 +147,7 @@ class ChangeNet(nn.Module):
         self.change8, self.change4 = _UpBlock(w16, w8), _UpBlock(w8, w4)
         self.structure_head = _Head(w4, prior=0.2 if classes == 1 else 0.5, classes=classes)
         self.change_head = _Head(w4, prior=0.05)
+        self.cloud_head = nn.Sequential(_conv(w8), nn.Conv2d(w8, 1, 1)) if clouds else None
 
     def forward(self, before: Tensor, after: Tensor) -> ChangeLogits:
         """Score one batch of pairs.
@@ -151,14 +165,19 @@ class ChangeNet(nn.Module):
         else:  # one after the other: together they are no faster and take twice the memory
             pairs = list(zip(self._date(before), self._date(after), strict=True))
         p4, p8, x16, scores = pairs
+        clouds = [None, None] if self.cloud_head is None else [self._cloud(p) for p in p8]
         d16 = self.change16(self.mix16(*x16))
         d8 = self.change8(d16, self.mix8(*p8))
         change = self.change_head(self.change4(d8, self.mix4(*p4)))
         if self.classes == 1:
-            return ChangeLogits(scores[0], scores[1], change), (d8, d16)
+            return ChangeLogits(scores[0], scores[1], change, None, None, *clouds), (d8, d16)
         # Log-odds of structure against all the rest: what a sigmoid turns into its share of the softmax.
         first, second = (each[:, :1] - torch.logsumexp(each[:, 1:], dim=1, keepdim=True) for each in scores)
-        return ChangeLogits(first, second, change, scores[0], scores[1]), (d8, d16)
+        return ChangeLogits(first, second, change, scores[0], scores[1], *clouds), (d8, d16)
+
+    def _cloud(self, p8: Tensor) -> Tensor:
+        assert self.cloud_head is not None
+        return F.interpolate(self.cloud_head(p8), scale_factor=8.0, mode="bilinear")
 
     def _date(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features of one date at strides 4, 8 and 16, and its scores."""

@@ -188,6 +188,22 @@ def test_a_run_can_start_from_the_weights_of_another(
             assert torch.allclose(value, before, atol=1e-6), name
 
 
+def test_a_run_that_is_taught_clouds_can_start_from_one_that_was_not(
+    straight: tuple[Path, list[float]], sets: Path, tmp_path: Path
+) -> None:
+    start = straight[0] / CHECKPOINT
+    still = recipe(steps=1, lr=1e-12, encoder_lr=1e-12, weight_decay=0.0, clouded=0.5)
+    train(still, sets, tmp_path / "clouds", start=start)
+    weights, known = state(tmp_path / "clouds")["net"], state(start.parent)["net"]
+    new = {name for name in weights if name not in known}
+    assert {name.split(".")[0] for name in new} == {"cloud_head"}
+    assert all(torch.allclose(weights[n], known[n], atol=1e-6) for n in known if n.endswith("weight"))
+    assert load_averaged(tmp_path / "clouds" / CHECKPOINT)[0].cloud_head is not None
+    train(still, sets, tmp_path / "on", start=tmp_path / "clouds" / CHECKPOINT)  # and then it keeps what it learnt
+    on = state(tmp_path / "on")["net"]
+    assert all(torch.allclose(on[n], weights[n], atol=1e-6) for n in new if n.endswith("weight"))
+
+
 def test_the_mean_of_runs_is_a_run_to_release(straight: tuple[Path, list[float]], sets: Path, tmp_path: Path) -> None:
     train(recipe(seed=5, steps=1), sets, tmp_path / "other", start=straight[0] / CHECKPOINT)
     both = [straight[0] / CHECKPOINT, tmp_path / "other" / CHECKPOINT]

@@ -112,6 +112,24 @@ def test_a_date_without_labels_does_not_dilute_the_other() -> None:
     assert pair_loss(logits, one_date, 0.5).item() == pytest.approx(pair_loss(logits, target, 0.5).item())
 
 
+def test_clouds_of_each_date_are_held_against_their_own_layer() -> None:
+    target = torch.zeros(1, 5, 4, 4, dtype=torch.uint8)
+    target[:, 3, :2] = 1
+    target[:, 4] = IGNORE
+    off, zeros = torch.full((1, 1, 4, 4), -12.0), torch.zeros(1, 1, 4, 4)
+    right = off.clone()
+    right[..., :2, :] = 12.0
+
+    def loss(before: Tensor, after: Tensor) -> float:
+        clouds = {"cloud_before": before, "cloud_after": after}
+        return float(pair_loss(ChangeLogits(off, off, off, **clouds), target, 0.5))
+
+    assert loss(right, zeros) < 0.01
+    assert loss(right, zeros) == pytest.approx(loss(right, off))  # where nothing is told
+    assert loss(-right, off) > 1
+    assert loss(off, right) > 0.1
+
+
 def test_coarse_features_are_held_against_the_label_in_the_middle_of_each_cell() -> None:
     torch.manual_seed(0)
     deep = DeepSupervision((1, 1))

@@ -83,6 +83,25 @@ def test_a_network_of_classes_leaves_each_date_its_own() -> None:
     assert torch.equal(net(*pair).structure_before, net.decode(*pair)[0].structure_before)
 
 
+@pytest.mark.parametrize("classes", [1, 3])
+@torch.no_grad()
+def test_clouds_of_a_date_are_read_off_that_date_alone(classes: int) -> None:
+    torch.manual_seed(0)
+    net = ChangeNet((8, 8, 8), classes=classes, clouds=True).eval()
+    before, after = pictures(2, 64, 96)
+    out, swapped, moved = net(before, after), net(after, before), net(before, after.flip(-1))
+    assert out.cloud_before.shape == out.cloud_after.shape == (2, 1, 64, 96)
+    torch.testing.assert_close(swapped.cloud_before, out.cloud_after, rtol=0, atol=1e-6)
+    torch.testing.assert_close(moved.cloud_before, out.cloud_before, rtol=0, atol=1e-6)
+    assert (moved.cloud_after - out.cloud_after).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_a_network_that_was_not_taught_clouds_says_nothing_of_them(net: ChangeNet) -> None:
+    out = net(*pictures(1, 64, 64))
+    assert out.cloud_before is out.cloud_after is None
+
+
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (256, 256), (304, 192)])
 @torch.no_grad()
 def test_outputs_have_the_size_of_the_input(net: ChangeNet, height: int, width: int) -> None:
@@ -130,8 +149,8 @@ def test_sub_pixels_start_alike() -> None:
 @pytest.mark.parametrize("pretrained", [False, True])
 def test_the_gradient_reaches_every_trainable_parameter(pretrained: bool) -> None:
     torch.manual_seed(0)
-    net = ChangeNet((8, 8, 8), pretrained=pretrained).train()
-    labels = (torch.rand(2, 3, 64, 64) > 0.7).to(torch.uint8)
+    net = ChangeNet((8, 8, 8), clouds=True, pretrained=pretrained).train()
+    labels = (torch.rand(2, 5, 64, 64) > 0.7).to(torch.uint8)
     pair_loss(net(*pictures(2, 64, 64)), labels, 0.5).backward()  # type: ignore[no-untyped-call]
     trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
     assert len(trainable) > 60

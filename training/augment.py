@@ -2,7 +2,8 @@
 
 A sample is a dict of tv_tensors, so that torchvision's v2 transforms move images and labels together:
 `before`, `after`: Image (3, H, W) uint8; `labels`: Mask (3, H, W) uint8 in the order structure_before,
-structure_after, change. All randomness comes from torch's global generator, which the caller seeds.
+structure_after, change, or (5, H, W) with cloud_before and cloud_after besides. All randomness comes from torch's
+global generator, which the caller seeds.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def swap(sample: Sample) -> Sample:
     return {
         "before": sample["after"],
         "after": sample["before"],
-        "labels": tv_tensors.Mask(sample["labels"][[1, 0, 2]]),
+        "labels": tv_tensors.Mask(sample["labels"][[1, 0, 2, 4, 3][: len(sample["labels"])]]),
     }
 
 

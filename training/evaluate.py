@@ -27,12 +27,12 @@ MEANS = (0.6, 0.65, 0.7, 0.74, 0.78, 0.8, 0.82, 0.84, 0.86)
 
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
-"""(H, W, 3) uint8 before and after -> (3, H, W) float32 probabilities in the order of `OUTPUTS`."""
+"""(H, W, 3) uint8 before and after -> (3, H, W) float32 probabilities in the order of `OUTPUTS`, or 5 with clouds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A validation pair with what was predicted for it, (3, H, W) float32."""
+    """A validation pair with what was predicted for it, (3, H, W) float32, or 5 with clouds of both dates."""
 
     pair: LabelledPair
     probabilities: NDArray[np.float32]
@@ -135,9 +135,11 @@ def rescaled(predictions: Sequence[Prediction], temperatures: dict[str, float]) 
     divisors = np.array([temperatures[o] for o in OUTPUTS], dtype=np.float32)[:, None, None]
     result = []
     for prediction in predictions:
-        p = np.clip(prediction.probabilities, 1e-7, 1 - 1e-7)
+        p, clouds = np.split(prediction.probabilities, [len(OUTPUTS)])
+        p = np.clip(p, 1e-7, 1 - 1e-7)
         logits = (np.log(p) - np.log1p(-p)) / divisors
-        result.append(Prediction(prediction.pair, (1 / (1 + np.exp(-logits))).astype(np.float32)))
+        calm = (1 / (1 + np.exp(-logits))).astype(np.float32)
+        result.append(Prediction(prediction.pair, np.concatenate([calm, clouds])))
     return result
 
 

@@ -13,7 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from model import CLASS_OUTPUTS, OUTPUTS
+from model import CLASS_OUTPUTS, CLOUD_OUTPUTS, OUTPUTS
 from model.network import STRIDE, ChangeNet
 
 INPUTS = ("before", "after")
@@ -36,7 +36,8 @@ def export_onnx(net: ChangeNet, path: Path) -> str:
     """Write `net` as ONNX with dynamic batch and window size, atomically.
 
     Inputs are (N, 3, H, W) uint8 RGB, so that normalisation cannot be forgotten or done twice; outputs are
-    (N, 1, H, W) float32 logits, and (N, K, H, W) for each date where the network tells K classes apart.
+    (N, 1, H, W) float32 logits, and (N, K, H, W) for each date where the network tells K classes apart; of clouds
+    (N, 1, H, W) for each date where it tells those.
 
     Returns:
         sha256 of the file.
@@ -47,7 +48,8 @@ def export_onnx(net: ChangeNet, path: Path) -> str:
     # The sides are written as 16 h and 16 w, which tells the exporter what the encoder needs of them.
     batch, h, w = torch.export.Dim("batch", min=1), torch.export.Dim("h", min=2), torch.export.Dim("w", min=2)
     shape = {0: batch, 2: STRIDE * h, 3: STRIDE * w}
-    names = OUTPUTS if net.classes == 1 else (*OUTPUTS, *CLASS_OUTPUTS)
+    classes, clouds = CLASS_OUTPUTS if net.classes > 1 else (), CLOUD_OUTPUTS if net.cloud_head is not None else ()
+    names = (*OUTPUTS, *classes, *clouds)
     with warnings.catch_warnings():
         # Of torch about itself, and that both inputs share their axes, which is meant.
         warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
@@ -80,7 +82,7 @@ def write_manifest(
     threshold: dict[str, float], temperature: dict[str, float], change_peak: float, change_mean: float,
     area_error_px: float,
     long_side: int | None = None, classes: tuple[str, ...] = (),
-    findings: dict[str, tuple[float, float]] | None = None, **facts: Any,
+    findings: dict[str, tuple[float, float]] | None = None, cloud: float | None = None, **facts: Any,
 ) -> None:  # fmt: skip
     """Write the manifest that `inference.model` reads beside the ONNX file.
 
@@ -91,6 +93,7 @@ def write_manifest(
         change_peak, change_mean: what a changed patch must reach somewhere, and on average (model.decision).
         area_error_px: standard error of a finding's area per pixel of its outline.
         findings: `change` and `remaining` -> slope and offset of a finding's logit (training.outcomes.platt).
+        cloud: probability of cloud from which the ground counts as hidden; None for weights that tell no clouds.
         long_side, classes: of weights for photographs: the long side at which they are scored, and what is told apart.
         facts: whatever else is to be kept, such as metrics, data and recipe. NaN becomes null: JSON has no NaN.
     """
@@ -98,11 +101,11 @@ def write_manifest(
         "name": name, "version": version, "domain": domain, "sha256": sha256,
         "input": {"names": INPUTS, "layout": "NCHW", "dtype": "uint8", "channels": "RGB", "multiple_of": STRIDE,
                   "tested_sizes": TESTED_SIZES, "gsd_range_m": gsd_range, "long_side": long_side},
-        "output": {"names": (*OUTPUTS, *CLASS_OUTPUTS) if classes else OUTPUTS, "classes": classes, "layout": "NCHW",
-                   "dtype": "float32", "meaning": "logits"},
+        "output": {"names": (*OUTPUTS, *(CLASS_OUTPUTS if classes else ()), *(() if cloud is None else CLOUD_OUTPUTS)),
+                   "classes": classes, "layout": "NCHW", "dtype": "float32", "meaning": "logits"},
         "calibration": {"temperature": temperature, "threshold": threshold, "change_peak": change_peak,
                         "change_mean": change_mean,
-                        "area_error_px": area_error_px, "findings": findings or {}},
+                        "area_error_px": area_error_px, "cloud": cloud, "findings": findings or {}},
         **facts,
     }  # fmt: skip
     text = json.dumps(_null_for_nan(manifest), indent=2, ensure_ascii=False, allow_nan=False)

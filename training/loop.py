@@ -37,6 +37,10 @@ def learning_rate_factor(step: int, recipe: Recipe) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def _network(recipe: Recipe, *, pretrained: bool = False) -> ChangeNet:
+    return ChangeNet(recipe.widths, classes=recipe.classes, clouds=recipe.clouded > 0, pretrained=pretrained)
+
+
 def _optimiser(net: ChangeNet, deep: DeepSupervision, recipe: Recipe) -> torch.optim.AdamW:
     frozen = nn.ModuleList([net.encoder.stem, *net.encoder.blocks][: recipe.frozen_stages])
     frozen.requires_grad_(False)
@@ -76,8 +80,8 @@ def train(
     Args:
         root: folder of the labelled sets.
         out: folder of the run: `checkpoint.pt` (replaced atomically) and `log.jsonl`.
-        start: checkpoint of an earlier run to take the weights from, instead of ImageNet's. Has no effect on a
-            run that is resumed.
+        start: checkpoint of an earlier run to take the weights from, instead of ImageNet's; one that tells no clouds
+            may start one that does. Has no effect on a run that is resumed.
         teachers: ONNX files to learn from besides the labels, with the recipe's `teacher_weight`.
         filled: folder of structures that the sets do not label, to believe as labels (datasets.filled).
         stop_after: leave after this step, as an interruption would.
@@ -91,7 +95,7 @@ def train(
     """
     torch.manual_seed(recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
-    net = ChangeNet(recipe.widths, classes=recipe.classes, pretrained=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = _network(recipe, pretrained=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
     average = AveragedModel(net, multi_avg_fn=ema, use_buffers=True)
     deep = DeepSupervision(recipe.widths[1:])
@@ -109,9 +113,10 @@ def train(
         log.info("resuming at step %d", step)
     elif start is not None:
         state = torch.load(start, map_location="cpu", weights_only=True)
-        average.load_state_dict(factorised(state["average"], net))
+        heads = {name: value for name, value in average.state_dict().items() if ".cloud_head." in name}
+        average.load_state_dict(factorised(heads | state["average"], net))
         # Released checkpoints carry the averaged weights only.
-        net.load_state_dict(state["net"] if "net" in state else average.module.state_dict())
+        net.load_state_dict(average.module.state_dict() | state.get("net", {}))
 
     def save() -> None:
         state = {"recipe": json.dumps(recipe.as_dict()), "net": net.state_dict(), "step": step,
@@ -138,7 +143,8 @@ def train(
         loss = pair_loss(logits, labels, recipe.structure_weight, recipe.small_weight)
         loss = loss + recipe.auxiliary_weight * deep(coarse, labels[:, 2])
         if taught_by is not None:
-            loss = loss + recipe.teacher_weight * distillation_loss(logits, taught_by(before, after))
+            told = (labels[:, 3:] == 0).all(dim=1, keepdim=True) if recipe.clouded else None
+            loss = loss + recipe.teacher_weight * distillation_loss(logits, taught_by(before, after), told)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([*net.parameters(), *deep.parameters()], 5.0)
@@ -189,7 +195,7 @@ def load_averaged(checkpoint: Path) -> tuple[ChangeNet, Recipe]:
     """The averaged network of a run, in evaluation mode, and its recipe."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     recipe = Recipe.of(json.loads(state["recipe"]))
-    net = ChangeNet(recipe.widths, classes=recipe.classes)
+    net = _network(recipe)
     average = AveragedModel(net, use_buffers=True)
     average.load_state_dict(state["average"])
     return cast("ChangeNet", average.module.eval()), recipe

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from datasets.labelled import IGNORE
 from model.network import ChangeLogits
 
+CLOUD_WEIGHT = 0.3
+"""Of the loss of clouds: beside the rest an easy task."""
 WHOLE_PX = 800
 """A house of 200 m2 at half a metre."""
 
@@ -81,13 +83,17 @@ def pair_loss(logits: ChangeLogits, labels: Tensor, structure_weight: float, sma
 
     Args:
         labels: (N, 3, H, W) uint8 in the order before, after, change; the dates hold structure as 0 and 1, or
-            classes from 1 on where the network tells several apart.
+            classes from 1 on where the network tells several apart. (N, 5, H, W) with clouds of both dates for one that
+            tells those.
         structure_weight: weight of the structure term. Both dates enter it as one, so that a batch in which
             only one date is labelled counts as much as any other.
         small_weight: how much more a pixel of a small change may weigh (`object_weights`).
     """
     weights = object_weights(labels[:, 2], small_weight) if small_weight > 1 else None
     change = masked_bce_dice(logits.change[:, 0], labels[:, 2], weights)
+    if logits.cloud_before is not None and logits.cloud_after is not None:
+        clouds = torch.cat([logits.cloud_before, logits.cloud_after])[:, 0]
+        change = change + CLOUD_WEIGHT * masked_bce_dice(clouds, torch.cat([labels[:, 3], labels[:, 4]]))
     dates = torch.cat([labels[:, 0], labels[:, 1]])
     if logits.classes_before is not None and logits.classes_after is not None:
         classes = torch.cat([logits.classes_before, logits.classes_after])

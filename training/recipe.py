@@ -24,6 +24,7 @@ class Recipe:
         misaligned, max_shift: share of the samples with one date displaced, and by how many pixels at most.
         sheds: share of the structures pasted into `composite` samples that are as small as sheds.
         cluttered: share of the samples with painted clutter that is no structure.
+        clouded: share of the samples with a painted cloud; with any, the network tells clouds.
         auxiliary_weight: weight of the change losses at strides 8 and 16 (deep supervision).
         teacher_weight: weight of what a teacher says, in a run that is given one (training.teacher).
         lr, encoder_lr: peak learning rates of decoder and encoder.
@@ -50,6 +51,7 @@ class Recipe:
     max_shift: int = 8
     sheds: float = 0.0
     cluttered: float = 0.0
+    clouded: float = 0.0
     auxiliary_weight: float = 0.0
     teacher_weight: float = 0.0
     lr: float = 1e-3

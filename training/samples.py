@@ -10,7 +10,7 @@ drawn, mixed as the recipe says:
 - `same`: one date twice under different light: nothing changed.
 
 Any of them may have one date displaced against the other (`misaligned`) and things on the ground that are no
-structures (`cluttered`, training.clutter).
+structures (`cluttered`, training.clutter), or a cloud over it (`clouded`, training.clouds).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from datasets.labelled import IGNORE, LabelledPair, Split, read_set
 from model import DATES
 from model.vision import tv_tensors
 from training.augment import Sample, augment, chance, choose, crop, misalign, randint, uniform
+from training.clouds import with_clouds
 from training.clutter import clutter
 from training.composite import composite
 from training.recipe import Recipe
@@ -63,6 +64,9 @@ def pair_unrelated(a: Sample, b: Sample) -> Sample:
 
 class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Augmented crops: (before, after, labels), each (3, size, size) uint8.
+
+    Labels are structure_before, structure_after and change; of a recipe with clouds (5, size, size), cloud_before and
+    cloud_after besides.
 
     Args:
         recipe: sources with their weights, mix of kinds, crop size and scale range.
@@ -108,6 +112,8 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
                 sample = misalign(sample, self.recipe.max_shift)
             if chance(self.recipe.cluttered):
                 sample = clutter(sample)
+            if self.recipe.clouded:
+                sample = with_clouds(sample, self.recipe.clouded)
             sample = augment(sample)
         before, after, labels = (torch.Tensor(sample[k]).to(torch.uint8) for k in ("before", "after", "labels"))
         return before, after, labels

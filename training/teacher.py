@@ -59,15 +59,18 @@ class Teacher:
         return [torch.stack(parts).mean(dim=0) for parts in zip(*said, strict=True)]
 
 
-def distillation_loss(logits: ChangeLogits, taught: ChangeLogits) -> Tensor:
+def distillation_loss(logits: ChangeLogits, taught: ChangeLogits, told: Tensor | None = None) -> Tensor:
     """Mean cross-entropy against the teacher's probabilities, over the outputs that both have.
+
+    Args:
+        told: (N, 1, H, W) bool, where to believe the teacher: no earlier one knew clouds. Everywhere if None.
 
     Structures are compared as they come out, judged from both dates where nothing changed.
 
     Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), at temperature 1: for segmentation the
     teacher's own uncertainty along outlines is soft enough.
     """
-    losses = [F.binary_cross_entropy_with_logits(logits.change, torch.sigmoid(taught.change))]
+    losses = [_cross_entropy(logits.change, taught.change, told)]
     if logits.classes_before is not None and taught.classes_before is not None:
         assert logits.classes_after is not None
         assert taught.classes_after is not None
@@ -78,5 +81,12 @@ def distillation_loss(logits: ChangeLogits, taught: ChangeLogits) -> Tensor:
         logits = agreed(logits)
         ours = torch.cat([logits.structure_before, logits.structure_after])
         theirs = torch.cat([taught.structure_before, taught.structure_after])
-        losses.append(F.binary_cross_entropy_with_logits(ours, torch.sigmoid(theirs)))
+        losses.append(_cross_entropy(ours, theirs, None if told is None else told.repeat(2, 1, 1, 1)))
     return torch.stack(losses).mean()
+
+
+def _cross_entropy(ours: Tensor, theirs: Tensor, told: Tensor | None) -> Tensor:
+    if told is None:
+        return F.binary_cross_entropy_with_logits(ours, torch.sigmoid(theirs))
+    each = F.binary_cross_entropy_with_logits(ours, torch.sigmoid(theirs), reduction="none")
+    return (each * told).sum() / told.sum().clamp(min=1)
