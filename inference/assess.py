@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import cv2
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.raster import Raster
+from inference.clouds import hidden
 from inference.findings import Assessment, Finding, Layers, Verdict, VerdictKind
 from inference.model import FINEST_SCORED_M, Contract, Model
 from inference.pair import Pair
@@ -42,10 +44,14 @@ def assess(before: Raster, after: Raster, model: Model, *, progress: Progress = 
     pair, problems = comparable(before, after, model.contract, progress)
     if pair is None or problems:
         return refused(problems, model, pair)
-    layers = score(pair, model, progress)
+    given, (pair, layers) = pair, score(pair, model, progress)
+    clouds = _clouds(given, pair)
+    if pair.observed.mean() < MIN_OBSERVED:
+        return refused(clouds, model, pair)
     progress("vectorise", 0.0)
     findings = find(pair, layers, model.contract)
-    return Assessment(_verdict(pair, findings, float(pair.observed.mean()), model), findings, pair, layers)
+    verdict = _verdict(pair, findings, float(pair.observed.mean()), model)
+    return Assessment(replace(verdict, notes=(*verdict.notes, *clouds)), findings, pair, layers)
 
 
 def comparable(
@@ -82,8 +88,8 @@ def _gsd_out_of_range(gsd: float, low: float, high: float) -> Reason:
     return Reason("gsd_out_of_range", {"gsd": round(gsd, 3), "low": low, "high": high})
 
 
-def score(pair: Pair, model: Model, progress: Progress = silent) -> Layers:
-    """Calibrated probabilities for a pair, 0 where it was not observed.
+def score(pair: Pair, model: Model, progress: Progress = silent) -> tuple[Pair, Layers]:
+    """The pair without what clouds hide, and calibrated probabilities, 0 where it was not observed.
 
     Finer imagery is scored at `FINEST_SCORED_M` and brought back; a small picture less coarsely, so that enough
     pixels are left of it.
@@ -104,9 +110,35 @@ def score(pair: Pair, model: Model, progress: Progress = silent) -> Layers:
         multiple_of=model.contract.multiple_of,
         progress=lambda share: progress("score", share),
     )
+    if model.contract.cloud is not None:
+        pair = _without(pair, hidden(probabilities[3:], model.contract.cloud))
+    probabilities = probabilities[:3]
     if scale < 1.0:
         probabilities = np.stack([_resized(p, (width, height), cv2.INTER_LINEAR) for p in probabilities])
-    return Layers(*(probabilities * pair.observed))
+    return pair, Layers(*(probabilities * pair.observed))
+
+
+def _without(pair: Pair, clouds: NDArray[np.bool_]) -> Pair:
+    """The pair without what clouds, (2, H, W) bool of any size, hide of each date."""
+    if not clouds.any():
+        return pair
+    size = (pair.before.width, pair.before.height)
+    before, after = (
+        replace(raster, valid=raster.valid & (_resized(cloud.astype(np.uint8), size, cv2.INTER_NEAREST) == 0))
+        for raster, cloud in zip((pair.before, pair.after), clouds, strict=True)
+    )
+    return replace(pair, before=before, after=after)
+
+
+def _clouds(given: Pair, seen: Pair) -> tuple[Reason, ...]:
+    """How much of each date clouds hide that was thought to be seen."""
+    sides = ("before", given.before, seen.before), ("after", given.after, seen.after)
+    shares = {side: float((first.valid & ~second.valid).mean()) for side, first, second in sides}
+    return tuple(
+        Reason("cloud", {"side": side, "cloud_percent": max(1, round(100 * share))})
+        for side, share in shares.items()
+        if share > 0
+    )
 
 
 def _resized(values: NDArray[Number], size: tuple[int, int], how: int) -> NDArray[Number]:

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from model import CLASS_OUTPUTS, OUTPUTS
+from model import CLASS_OUTPUTS, CLOUD_OUTPUTS, OUTPUTS
 
 BUNDLED = Path(str(files("model"))) / "weights"
 """Where the weights are that come with Jingdi."""
@@ -46,6 +46,10 @@ def _range(values: list[float] | None) -> tuple[float, float] | None:
     return None if values is None else (float(values[0]), float(values[1]))
 
 
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
 def corrected(probability: float, slope: float, offset: float) -> float:
     """A probability with its logit z replaced by `slope * z + offset`."""
     if (slope, offset) == (1.0, 0.0):
@@ -73,6 +77,8 @@ class Contract:
     """Photographs are scored at this long side, pixels; None for overhead imagery, which is scored as it is."""
     classes: tuple[str, ...] = ()
     """What is told apart at each date besides structure or not; empty where nothing is."""
+    cloud: float | None = None
+    """Probability of cloud from which the ground counts as hidden; None for weights that tell no clouds."""
     findings: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By `change` and `remaining`: slope and offset that turn the logit of a patch's mean probability into that of the
     patch being right (Platt 1999). A patch is right or wrong as a whole, which its pixels cannot know."""
@@ -121,6 +127,7 @@ class Model:
                 change_peak=float(facts["calibration"]["change_peak"]),
                 change_mean=float(facts["calibration"].get("change_mean", 0.0)),
                 area_error_px=float(facts["calibration"]["area_error_px"]),
+                cloud=_number(facts["calibration"].get("cloud")),
                 findings={k: (float(a), float(b)) for k, (a, b) in facts["calibration"].get("findings", {}).items()},
             )
         except OSError as error:
@@ -150,22 +157,20 @@ class Model:
         """What the file itself calls its outputs."""
         return tuple(each.name for each in self._session.get_outputs())
 
-    def logits(
-        self, before: NDArray[np.uint8], after: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def logits(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         """Raw outputs for a batch of windows.
 
         Args:
             before, after: (N, 3, H, W) uint8 RGB, H and W multiples of `contract.multiple_of`.
 
         Returns:
-            structure_before, structure_after, change: (N, 1, H, W) float32 each.
+            (N, 1, H, W) float32 each, in the order of `OUTPUTS` and, of weights that tell clouds, `CLOUD_OUTPUTS`.
         """
-        out = self._session.run(list(OUTPUTS), {"before": before, "after": after})
-        return out[0], out[1], out[2]
+        names = OUTPUTS if self.contract.cloud is None else (*OUTPUTS, *CLOUD_OUTPUTS)
+        return tuple(self._session.run(list(names), {"before": before, "after": after}))
 
     def probabilities(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Calibrated probabilities (N, 3, H, W) float32 in the order of `OUTPUTS`, for inputs as in `logits`."""
+        """Calibrated probabilities (N, 3 or 5, H, W) float32 in the order of `logits`, for inputs as there."""
         return self._calibrated(np.concatenate(self.logits(before, after), axis=1))
 
     def classes(
@@ -188,7 +193,7 @@ class Model:
 
     def _calibrated(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         scale = np.array([1 / self.contract.temperature[k] for k in OUTPUTS], dtype=np.float32)
-        logits *= scale[:, None, None]
+        logits[:, : len(OUTPUTS)] *= scale[:, None, None]
         np.clip(logits, -30, 30, out=logits)
         # In place: of a window of a scan each copy takes 20 MB.
         np.exp(np.negative(logits, out=logits), out=logits)

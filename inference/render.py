@@ -16,11 +16,12 @@ COLOURS: dict[Kind, tuple[int, int, int]] = {
 }
 """RGB, told apart by people with any kind of colour vision (Okabe & Ito palette)."""
 
+_HATCH = (128, 128, 128)
 _SHIFT = 4
 
 
 def overlay(assessment: Assessment) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB: the later picture with every finding outlined and tinted.
+    """(H, W, 3) uint8 RGB: the later picture with every finding outlined and tinted, what was not observed hatched.
 
     Raises:
         ValueError: the pair was refused before it could be laid on one grid, so there is nothing to draw on.
@@ -28,6 +29,7 @@ def overlay(assessment: Assessment) -> NDArray[np.uint8]:
     if assessment.pair is None:
         raise ValueError("a refused pair has no overlay")
     picture = assessment.pair.after.pixels
+    picture = _hatched(picture, ~assessment.pair.observed)
     tint = picture.copy()
     for finding in assessment.findings:
         cv2.fillPoly(tint, _contours(finding.polygon), COLOURS[finding.kind], shift=_SHIFT)
@@ -37,6 +39,17 @@ def overlay(assessment: Assessment) -> NDArray[np.uint8]:
         contours, colour = _contours(finding.polygon), COLOURS[finding.kind]
         cv2.polylines(canvas, contours, True, colour, thickness, lineType=cv2.LINE_AA, shift=_SHIFT)
     return np.asarray(canvas, dtype=np.uint8)
+
+
+def _hatched(picture: NDArray[np.uint8], where: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    if not where.any():
+        return picture
+    step = max(6, round(max(picture.shape) / 90))
+    rows, columns = np.arange(where.shape[0])[:, None], np.arange(where.shape[1])
+    lines = where & ((rows + columns) % step < max(1, step // 8))
+    hatched = picture.copy()
+    hatched[lines] = _HATCH
+    return hatched
 
 
 def _contours(polygon: Polygon) -> list[NDArray[np.int32]]:

@@ -16,7 +16,7 @@ OVERLAP = 96
 _BATCH = 2
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
-"""(N, 3, H, W) uint8 before and after -> (N, 3, H, W) float32 probabilities."""
+"""(N, 3, H, W) uint8 before and after -> (N, C, H, W) float32 probabilities."""
 
 
 def _starts(length: int, window: int, overlap: int) -> list[int]:
@@ -59,7 +59,7 @@ def predict_tiled(
         progress: called with the share done, 0..1.
 
     Returns:
-        (3, H, W) float32.
+        (C, H, W) float32, C as of `predict`.
     """
     height, width = before.shape[:2]
     # A small picture is mirrored up to whole multiples, so that no artificial edge enters the view.
@@ -70,7 +70,7 @@ def predict_tiled(
     h, w = a.shape[:2]
     side_h, side_w = min(window, h), min(window, w)
     weight = np.outer(_ramp(side_h, overlap), _ramp(side_w, overlap))
-    total = np.zeros((3, h, w), dtype=np.float32)
+    total = np.zeros((0, h, w), dtype=np.float32)
     weights = np.zeros((h, w), dtype=np.float32)
     corners = list(_windows(h, w, window, overlap))
     for i in range(0, len(corners), _BATCH):
@@ -78,7 +78,10 @@ def predict_tiled(
         cut_a, cut_b = (
             np.stack([x[t : t + side_h, s : s + side_w].transpose(2, 0, 1) for t, s in batch]) for x in (a, b)
         )
-        for (t, s), p in zip(batch, predict(cut_a, cut_b), strict=True):
+        predicted = predict(cut_a, cut_b)
+        if not len(total):
+            total = np.zeros((predicted.shape[1], h, w), dtype=np.float32)
+        for (t, s), p in zip(batch, predicted, strict=True):
             total[:, t : t + side_h, s : s + side_w] += p * weight
             weights[t : t + side_h, s : s + side_w] += weight
         progress(min(1.0, (i + len(batch)) / len(corners)))

@@ -5,7 +5,7 @@ Figures are those of the shipped path, ONNX Runtime and tiling included, not of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, SOURCES
+from inference.clouds import hidden
 from inference.findings import Layers
 from inference.model import Contract, Model
 from inference.tiling import predict_tiled
@@ -42,11 +43,26 @@ SHIFT_PX = 4
 """By how much one date is displaced to measure what misalignment costs; registration leaves no more."""
 
 
+CLOUD = 0.5
+"""Probability of cloud from which the ground counts as hidden."""
+
+
 def _predictor(model: Model) -> Predict:
     def predict(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
         return predict_tiled(model.probabilities, before, after, multiple_of=model.contract.multiple_of)
 
     return predict
+
+
+def _shown(predictions: Iterable[Prediction], cloud: float | None) -> list[Prediction]:
+    """What is shown of them in use: nothing where a cloud hides the ground."""
+    shown = []
+    for prediction in predictions:
+        probabilities = prediction.probabilities[: len(OUTPUTS)]
+        if cloud is not None:
+            probabilities = probabilities * ~hidden(prediction.probabilities[len(OUTPUTS) :], cloud).any(axis=0)
+        shown.append(Prediction(prediction.pair, probabilities))
+    return shown
 
 
 def _sources(data: Path) -> list[str]:
@@ -68,15 +84,16 @@ def measure(model: Model, data: Path, *, shift_px: int = 0) -> dict[str, dict[st
     """Figures of released weights on every validation split below `data`, told forwards and backwards.
 
     With `shift_px`, those of change alone, forwards, with the earlier date moved by so much (training.robustness).
+    What a cloud hides counts as not found.
     """
     rows: dict[str, dict[str, float | None]] = {}
     contract, predict = model.contract, _predictor(model)
     if shift_px:
-        moved = predict_shifted(data, _sources(data), predict, shift_px)
+        moved = _shown(predict_shifted(data, _sources(data), predict, shift_px), contract.cloud)
         scores = table(moved, contract.threshold, contract.change_peak, contract.change_mean)
         return {name: s.as_dict() for name, s in scores.items() if name.endswith("/change")}
     for suffix, swap in (("", False), (" (swapped)", True)):
-        predictions = predict_validation(data, _sources(data), predict, swap=swap)
+        predictions = _shown(predict_validation(data, _sources(data), predict, swap=swap), contract.cloud)
         scores = table(predictions, contract.threshold, contract.change_peak, contract.change_mean)
         rows |= {name + suffix: s.as_dict() for name, s in scores.items()}
     return rows
@@ -116,7 +133,7 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
     onnx, manifest = folder / f"{recipe.domain}.onnx", folder / f"{recipe.domain}.json"
     facts: dict[str, Any] = {
         "name": f"jingdi-{recipe.domain}", "version": version, "domain": recipe.domain,
-        "sha256": export_onnx(net, onnx), "gsd_range": GSD_RANGE_M,
+        "sha256": export_onnx(net, onnx), "gsd_range": GSD_RANGE_M, "cloud": None if net.cloud_head is None else CLOUD,
     }  # fmt: skip
     strip(run / CHECKPOINT, onnx.with_suffix(".pt"))
     plain = dict.fromkeys(OUTPUTS, 1.0)
@@ -131,7 +148,7 @@ def release(run: Path, data: Path, version: str, folder: Path) -> Path:
     facts |= {**asdict(calibration), "recipe": recipe.as_dict()}
     write_manifest(manifest, **facts, area_error_px=unknown)
     model = Model(onnx, manifest)
-    found = finding_outcomes(calibrated, model.contract)
+    found = finding_outcomes(_shown(calibrated, model.contract.cloud), model.contract)
     diagrams = {output: reliability(calibrated, output) for output in OUTPUTS}
     # Each scene by what was fitted on the others: the same findings would flatter themselves.
     diagrams |= {f"findings: {kind}": finding_reliability(held_out(f)) for kind, f in found.items()}

@@ -138,6 +138,17 @@ class MagentaModel:
         return np.stack([first, second, first ^ second], axis=1).astype(np.float32) * 0.8 + 0.1
 
 
+class CloudyModel(MagentaModel):
+    """The same, and what is pure white is cloud."""
+
+    name = "cloudy"
+    contract = replace(MagentaModel.contract, cloud=0.5)
+
+    def probabilities(self, before: Pixels, after: Pixels) -> NDArray[np.float32]:
+        clouds = np.stack([x.min(axis=1) == 255 for x in (before, after)], axis=1).astype(np.float32)
+        return np.concatenate([super().probabilities(before, after), clouds * 0.8 + 0.1], axis=1)
+
+
 class StreetModel(MagentaModel):
     """The same for photographs: besides magenta structure, what is bluish and bright is sky and all the rest ground."""
 

@@ -19,7 +19,20 @@ from inference.assess import CLEAR_NEEDS_OBSERVED, MIN_OBSERVED, assess, score
 from inference.findings import Assessment, VerdictKind
 from inference.model import Model
 from inference.registration import register
-from tests.imagery import MAGENTA, UTM, MagentaModel, Pixels, built, ground, later, located, look, raster, relit
+from tests.imagery import (
+    MAGENTA,
+    UTM,
+    CloudyModel,
+    MagentaModel,
+    Pixels,
+    built,
+    ground,
+    later,
+    located,
+    look,
+    raster,
+    relit,
+)
 
 SIDE = 256
 NEW, REMAINING, REMOVED = (40, 30, 24, 24), (150, 60, 24, 24), (90, 180, 24, 24)
@@ -175,6 +188,52 @@ def test_the_model_never_sees_the_colour_of_nodata() -> None:
     assert unseen[:, 0] == pytest.approx(after[valid].mean(axis=0), abs=1)
 
 
+# --- Clouds ---------------------------------------------------------------------------------------------
+
+
+def clouded(pixels: Pixels, *covers: tuple[int, int, int, int]) -> Pixels:
+    """White at (x, y, width, height), which `CloudyModel` takes for cloud."""
+    pixels = pixels.copy()
+    for x, y, width, height in covers:
+        pixels[y : y + height, x : x + width] = 255
+    return pixels
+
+
+def through(before: Pixels, after: Pixels) -> Assessment:
+    return assess(raster(before), raster(after), CloudyModel())  # type: ignore[arg-type]
+
+
+def test_a_structure_under_a_cloud_is_neither_removed_nor_clear() -> None:
+    x, y, width, height = REMOVED
+    cloud = (x - 12, y - 12, width + 40, height + 40)
+    gone = through(look(REMOVED), later())
+    assert [f.kind for f in gone.findings] == ["removed"]
+    result = through(look(REMOVED), clouded(later(), cloud))
+    assert result.findings == ()
+    assert result.verdict.kind == VerdictKind.NOT_COMPARABLE
+    hidden = (width + 40 + 16) * (height + 40 + 16) / SIDE**2
+    assert result.verdict.observed_share == pytest.approx(1 - hidden, abs=1e-3)
+    assert notes(result)["cloud"] == {"side": "after", "cloud_percent": round(100 * hidden)}
+    assert "partly_observed" in notes(result)
+
+
+def test_what_lies_beside_a_cloud_is_still_found_and_both_dates_are_looked_at() -> None:
+    result = through(clouded(look(), (180, 180, 60, 60)), later(NEW))
+    assert [f.kind for f in result.findings] == ["new"]
+    assert notes(result)["cloud"]["side"] == "before"
+    assert result.pair is not None
+    assert not result.pair.before.valid[200, 200]
+    assert result.pair.after.valid.all()
+
+
+def test_under_much_cloud_nothing_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inference.assess.MIN_OBSERVED", 0.9)
+    result = through(look(), clouded(later(NEW), (10, 150, 200, 90)))
+    assert (result.verdict.kind, codes(result)) == ("not_comparable", ["cloud"])
+    assert result.findings == ()
+    assert result.layers is None
+
+
 # --- Refusals ---------------------------------------------------------------------------------------------
 
 
@@ -268,7 +327,7 @@ class Sized(MagentaModel):
 def test_what_is_finer_is_scored_coarser_as_long_as_enough_pixels_are_left(gsd: float | None, side: int) -> None:
     model = Sized()
     pair = register(raster(look(REMAINING), gsd=gsd), raster(later(REMAINING, NEW), gsd=gsd))
-    layers = score(pair, model)  # type: ignore[arg-type]
+    _, layers = score(pair, model)  # type: ignore[arg-type]
     assert set(model.sizes) == {(side, side)}
     assert layers.change.shape == (SIDE, SIDE)
     assert layers.change[34:50, 44:60].min() > 0.6

@@ -33,7 +33,7 @@ def test_released_weights_load_and_score(released: Released) -> None:
     assert model.contract.gsd_range_m == GSD_RANGE_M
     window = np.zeros((1, 3, 64, 64), dtype=np.uint8)
     p = model.probabilities(window, window)
-    assert p.shape == (1, 3, 64, 64)
+    assert p.shape == (1, 5, 64, 64)
     assert ((p > 0) & (p < 1)).all()
 
 

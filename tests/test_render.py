@@ -15,6 +15,7 @@ from inference.render import COLOURS, encode_jpeg, encode_png, overlay
 from tests.imagery import ground, raster
 
 PICTURE = ground(1, 120, 160)
+IDENTITY = Registration("identity", 0, 1.0, 0.0)
 
 
 def drawn(*findings: Finding) -> np.ndarray:
@@ -60,6 +61,16 @@ def test_the_rest_of_the_picture_is_untouched() -> None:
     outside = np.ones((120, 160), dtype=np.bool_)
     outside[17:63, 27:83] = False
     assert np.array_equal(picture[outside], PICTURE[outside])
+
+
+def test_what_was_not_observed_is_hatched_and_can_still_be_seen() -> None:
+    after = raster(PICTURE)
+    after.valid[40:80, 50:120] = False
+    picture = overlay(Assessment(Verdict(VerdictKind.NEW), (), Pair(raster(PICTURE), after, IDENTITY)))
+    drawn_on = (picture != PICTURE).any(axis=2)
+    assert 0.05 < drawn_on[40:80, 50:120].mean() < 0.5
+    drawn_on[40:80, 50:120] = False
+    assert not drawn_on.any()
 
 
 def test_a_hole_is_not_tinted() -> None:

@@ -20,12 +20,13 @@ from affine import Affine
 from pyproj import Geod, Transformer
 from rasterio.shutil import copy
 
+from inference.clouds import RIM_PX
 from inference.reasons import InputError
 from inference.scan import journal
 from inference.scan.plan import grid_for
 from inference.scan.run import Scan
 from tests import scans
-from tests.imagery import UTM, MagentaModel, ground
+from tests.imagery import UTM, CloudyModel, MagentaModel, ground
 from tests.scans import dated, features, lit, opened, pair, run, write
 
 NEW, GONE, STAYS = (30, 40, 60, 40), (200, 20, 30, 30), (120, 130, 50, 40)
@@ -117,6 +118,20 @@ def test_rings_turn_as_rfc_7946_says(files: tuple[Path, Path], tmp_path: Path) -
     run(*files, tmp_path / "run")
     for feature in features(tmp_path / "run"):
         assert shapely.geometry.shape(feature["geometry"]).exterior.is_ccw
+
+
+def test_what_a_cloud_hides_is_not_observed_and_nothing_is_found_there(tmp_path: Path) -> None:
+    before, after = dated(GONE, STAYS), lit(dated(STAYS, NEW))
+    x, y, width, height = GONE
+    cloud = np.s_[y - 10 : y + height + 10, x - 10 : x + width + 10]
+    after[cloud] = 255
+    files = write(tmp_path / "before.tif", before), write(tmp_path / "after.tif", after, 1)
+    found = run(*files, tmp_path / "run", load=CloudyModel)
+    assert sorted(f["properties"]["kind"] for f in features(tmp_path / "run")) == ["new", "remaining"]
+    hidden = (width + 20 + 2 * RIM_PX) * (height + 20 + 2 * RIM_PX)
+    assert found.summary["not_observed_px"] == {"cloud": hidden}
+    run(*files, tmp_path / "moved", load=CloudyModel, origin=(37, 37))
+    assert features(tmp_path / "moved") == features(tmp_path / "run")
 
 
 def test_moving_the_windows_changes_nothing(files: tuple[Path, Path], tmp_path: Path) -> None:

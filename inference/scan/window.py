@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from datasets.raster import Raster
 from datasets.scene import Grid, Scene, SceneReader
 from datasets.scene_light import Radiometry
+from inference.clouds import hidden
 from inference.model import Contract
 from inference.scan.blocks import MAX_SHIFT_PX, Block, Field, block_box, measure, moved
 from inference.scan.windows import Box, Window, inside
@@ -150,8 +151,13 @@ def score_window(job: Job, window: Window, field: Field) -> Scored:
         with _network:
             start = time.perf_counter()
             shown = [np.ascontiguousarray(x.transpose(2, 0, 1)[None]) for x in (before, after)]
-            probabilities = model.probabilities(shown[0], shown[1])[0][(slice(None), *cut)]
+            found = model.probabilities(shown[0], shown[1])[0]
             seconds["network"] = time.perf_counter() - start
+        probabilities = found[(slice(3), *cut)]
+        if model.contract.cloud is not None:
+            cloudy = np.logical_or(*hidden(found[3:], model.contract.cloud))[cut]
+            coverage[observed & cloudy] = COVERAGE.index("cloud")
+            observed &= ~cloudy
     return Scored(_layers(probabilities, observed, coverage), seconds)
 
 

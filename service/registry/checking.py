@@ -12,7 +12,7 @@ import numpy as np
 
 from inference.compare import WEIGHTS
 from inference.model import Model, ModelError
-from model import CLASS_OUTPUTS, OUTPUTS
+from model import CLASS_OUTPUTS, CLOUD_OUTPUTS, OUTPUTS
 from service.registry.errors import ModelRefused
 
 DOMAINS = tuple(WEIGHTS.values())
@@ -74,7 +74,8 @@ def _try(onnx: Path, manifest: Path) -> None:
         model = Model(onnx, manifest)
     except ModelError as error:
         raise ModelRefused("model_unloadable", detail=str(error)) from error
-    wanted = (*OUTPUTS, *(CLASS_OUTPUTS if model.contract.classes else ()))
+    clouds = () if model.contract.cloud is None else CLOUD_OUTPUTS
+    wanted = (*OUTPUTS, *(CLASS_OUTPUTS if model.contract.classes else ()), *clouds)
     if set(model.inputs) != set(INPUT["names"]):
         raise _contract("input.names", ", ".join(model.inputs), ", ".join(INPUT["names"]))
     if set(model.outputs) != set(wanted):
@@ -85,8 +86,8 @@ def _try(onnx: Path, manifest: Path) -> None:
         seen = model.classes(before, after)[0] if model.contract.classes else model.probabilities(before, after)
     except Exception as error:  # ONNX Runtime raises its own unrelated types
         raise ModelRefused("model_unloadable", detail=str(error)[:300]) from error
-    if seen.shape != (1, len(OUTPUTS), side, side) or not np.isfinite(seen).all():
-        expected = (1, len(OUTPUTS), side, side)
+    expected = (1, len(OUTPUTS) + len(clouds), side, side)
+    if seen.shape != expected or not np.isfinite(seen).all():
         raise ModelRefused("model_outputs", found=str(seen.shape), expected=str(expected))
 
 

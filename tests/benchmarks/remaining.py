@@ -26,7 +26,7 @@ def main() -> None:
     total, called, changed = np.zeros(4, int), 0, 0
     for pair in read_set(data, "levir_cd", "validation"):
         probabilities = predict_tiled(model.probabilities, pair.before, pair.after)
-        masks = classify(Layers(*probabilities), np.ones(pair.change.shape, dtype=bool), model.contract)
+        masks = classify(Layers(*probabilities[:3]), np.ones(pair.change.shape, dtype=bool), model.contract)
         true = pair.change == 1
         near = cv2.dilate(true.astype(np.uint8), np.ones((2 * NEAR_PX + 1,) * 2, np.uint8))
         new, removed, remaining = (score(mask, near, pair.gsd) for mask in (masks.new, masks.removed, masks.remaining))
