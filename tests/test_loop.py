@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.network import ChangeNet
-from tests.miniature import recipe
+from tests.miniature import ground_recipe, recipe
 from training.loop import CHECKPOINT, average_runs, learning_rate_factor, load_averaged, strip, train
 
 
@@ -186,6 +186,15 @@ def test_a_run_can_start_from_the_weights_of_another(
         if name.endswith("weight"):
             before = known["average"][f"module.{name}"] if stripped else known["net"][name]
             assert torch.allclose(value, before, atol=1e-6), name
+
+
+@pytest.mark.parametrize(("clouded", "filled"), [(0.0, True), (0.2, False)])
+def test_a_recipe_for_photographs_is_given_neither_fillings_nor_clouds(
+    clouded: float, filled: bool, sets: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="recipe for photographs"):
+        train(ground_recipe(clouded=clouded), sets, tmp_path / "run", filled=tmp_path if filled else None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_is_taught_clouds_can_start_from_one_that_was_not(

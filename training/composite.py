@@ -47,7 +47,7 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0) -> Sample:
             _cover(dates, labels, date)
         elif buildings:
             mask = buildings[randint(0, len(buildings) - 1)]
-            if sheds and chance(sheds):  # without, nothing is drawn: older recipes keep their stream
+            if sheds and chance(sheds):
                 mask = _piece(mask)
             _paste(dates, labels, date, source, source_labels, mask, real=draw < 0.85)
     return {

@@ -91,8 +91,13 @@ def train(
         The network with averaged weights.
 
     Raises:
-        ValueError: `out` holds a checkpoint of another recipe, or a teacher is no release.
+        ValueError: `out` holds a checkpoint of another recipe, a teacher is no release, or a recipe for photographs is
+            to be given what is for overhead imagery.
     """
+    if recipe.domain == "ground" and (filled is not None or recipe.clouded):
+        raise ValueError(
+            f"{recipe.name} is a recipe for photographs: nothing is filled in for it, and clouds are the sky"
+        )
     torch.manual_seed(recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
     net = _network(recipe, pretrained=True).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
