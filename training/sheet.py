@@ -14,7 +14,7 @@ _GREYS[1], _GREYS[IGNORE] = 255, 96  # a label that says nothing is grey
 
 
 def sheet(samples: Samples, count: int, *, columns: int = 2, gap: int = 4) -> NDArray[np.uint8]:
-    """The first `count` samples of a run: before, after, structure before, structure after, change.
+    """The first `count` samples of a run: before, after, structure before, structure after, change; clouds if told.
 
     Args:
         columns: samples side by side.

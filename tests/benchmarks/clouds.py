@@ -75,10 +75,10 @@ def main() -> None:
                             size = f"{w} x {h} px"
                             print(f"{kind:5} cloud, {source} {pair.name}: {100 * share:.1f} % of {size} seen")
     for source in SETS:
-        found = objects[source]
+        found, mpx = objects[source], pixels[source] / 1e6
         print(
-            f"free of cloud, {source:12}: {100 * false[source] / pixels[source]:.3f} % of {pixels[source] / 1e6:.0f} Mpx"
-            f" taken for cloud, with them {found.found} of {found.objects} structures and changes"
+            f"free of cloud, {source:12}: {false[source] / mpx / 1e4:.3f} % of {mpx:.0f} Mpx taken for cloud,"
+            f" with them {found.found} of {found.objects} structures and changes"
         )
 
 
