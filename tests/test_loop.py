@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,9 @@ def test_a_run_that_is_taught_clouds_can_start_from_one_that_was_not(
     assert {name.split(".")[0] for name in new} == {"cloud_head"}
     assert all(torch.allclose(weights[n], known[n], atol=1e-6) for n in known if n.endswith("weight"))
     assert load_averaged(tmp_path / "clouds" / CHECKPOINT)[0].cloud_head is not None
+    train(replace(still, seed=9), sets, tmp_path / "other", start=start)  # of which the mean is to be taken
+    other = state(tmp_path / "other")["net"]
+    assert all(torch.allclose(other[n], weights[n], atol=1e-6) for n in new if n.endswith("weight"))
     train(still, sets, tmp_path / "on", start=tmp_path / "clouds" / CHECKPOINT)  # and then it keeps what it learnt
     on = state(tmp_path / "on")["net"]
     assert all(torch.allclose(on[n], weights[n], atol=1e-6) for n in new if n.endswith("weight"))

@@ -93,6 +93,6 @@ def _cover(shape: tuple[int, ...]) -> tuple[Field, Field]:
 def _light(shape: tuple[int, ...]) -> Field:
     """(H, W, 3) float32: the cloud itself, white to grey, its folds in their own shade, some of it burnt out."""
     folds = _fractal(shape, uniform(0.15, 0.5) * min(shape), uniform(0.4, 0.6))
-    level = uniform(170, 275) + uniform(3, 28) * folds
+    level = uniform(140, 275) + uniform(3, 28) * folds
     tint = np.array([uniform(0.97, 1.02), 1.0, uniform(0.98, 1.05)], dtype=np.float32)
     return np.asarray(level[..., None] * tint, dtype=np.float32)

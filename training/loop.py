@@ -41,6 +41,15 @@ def _network(recipe: Recipe, *, pretrained: bool = False) -> ChangeNet:
     return ChangeNet(recipe.widths, classes=recipe.classes, clouds=recipe.clouded > 0, pretrained=pretrained)
 
 
+def _fresh_heads(recipe: Recipe) -> dict[str, Tensor]:
+    """Averaged weights of heads that a checkpoint to start from may lack: the same for every seed, or the mean of runs
+    (`average_runs`) would mean nothing there."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        fresh = _network(recipe).state_dict()
+    return {f"module.{name}": value for name, value in fresh.items() if name.startswith("cloud_head.")}
+
+
 def _optimiser(net: ChangeNet, deep: DeepSupervision, recipe: Recipe) -> torch.optim.AdamW:
     frozen = nn.ModuleList([net.encoder.stem, *net.encoder.blocks][: recipe.frozen_stages])
     frozen.requires_grad_(False)
@@ -118,8 +127,7 @@ def train(
         log.info("resuming at step %d", step)
     elif start is not None:
         state = torch.load(start, map_location="cpu", weights_only=True)
-        heads = {name: value for name, value in average.state_dict().items() if ".cloud_head." in name}
-        average.load_state_dict(factorised(heads | state["average"], net))
+        average.load_state_dict(factorised(_fresh_heads(recipe) | state["average"], net))
         # Released checkpoints carry the averaged weights only.
         net.load_state_dict(average.module.state_dict() | state.get("net", {}))
 

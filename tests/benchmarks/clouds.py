@@ -74,7 +74,7 @@ def main() -> None:
                             share = clouds[date, y : y + h, x : x + w].mean()
                             size = f"{w} x {h} px"
                             print(f"{kind:5} cloud, {source} {pair.name}: {100 * share:.1f} % of {size} seen")
-    for source in SETS:
+    for source in pixels:
         found, mpx = objects[source], pixels[source] / 1e6
         print(
             f"free of cloud, {source:12}: {false[source] / mpx / 1e4:.3f} % of {mpx:.0f} Mpx taken for cloud,"
