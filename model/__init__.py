@@ -7,7 +7,9 @@ DATES = OUTPUTS[:2]
 """What stands at each date, read by one head."""
 
 CLOUD_OUTPUTS = ("cloud_before", "cloud_after")
-"""Further outputs of overhead weights that see what clouds hide at each date."""
+"""Further outputs of overhead weights that see what clouds hide at each date, a pixel for every `CLOUD_STRIDE`."""
+
+CLOUD_STRIDE = 8
 
 CLASS_OUTPUTS = ("classes_before", "classes_after")
 """Further outputs of weights that tell several classes apart at each date, structure being the first."""

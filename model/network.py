@@ -37,7 +37,8 @@ class ChangeLogits(NamedTuple):
         structure_before, structure_after, change: (N, 1, H, W).
         classes_before, classes_after: (N, K, H, W) of a network that tells K classes apart, structure being the
             first; None for one that tells structure from the rest only.
-        cloud_before, cloud_after: (N, 1, H, W), what clouds hide at each date; None for a network that was not taught.
+        cloud_before, cloud_after: (N, 1, H / 8, W / 8), what clouds hide at each date; None for a network that was not
+            taught.
     """
 
     structure_before: Tensor
@@ -124,7 +125,7 @@ class ChangeNet(nn.Module):
     Args:
         widths: decoder channels at strides 4, 8 and 16.
         classes: what is told apart at each date: 1 is structure or not, more are classes with structure first.
-        clouds: whether what clouds hide is told. Clouds are large: that is read off stride 8.
+        clouds: whether what clouds hide is told, at stride 8 (`model.CLOUD_STRIDE`): clouds are large.
         pretrained: start the encoder from ImageNet weights (needs the `train` extra).
     """
 
@@ -165,7 +166,7 @@ class ChangeNet(nn.Module):
         else:  # one after the other: together they are no faster and take twice the memory
             pairs = list(zip(self._date(before), self._date(after), strict=True))
         p4, p8, x16, scores = pairs
-        clouds = [None, None] if self.cloud_head is None else [self._cloud(p) for p in p8]
+        clouds = [None, None] if self.cloud_head is None else [self.cloud_head(p) for p in p8]
         d16 = self.change16(self.mix16(*x16))
         d8 = self.change8(d16, self.mix8(*p8))
         change = self.change_head(self.change4(d8, self.mix4(*p4)))
@@ -174,10 +175,6 @@ class ChangeNet(nn.Module):
         # Log-odds of structure against all the rest: what a sigmoid turns into its share of the softmax.
         first, second = (each[:, :1] - torch.logsumexp(each[:, 1:], dim=1, keepdim=True) for each in scores)
         return ChangeLogits(first, second, change, scores[0], scores[1], *clouds), (d8, d16)
-
-    def _cloud(self, p8: Tensor) -> Tensor:
-        assert self.cloud_head is not None
-        return F.interpolate(self.cloud_head(p8), scale_factor=8.0, mode="bilinear")
 
     def _date(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features of one date at strides 4, 8 and 16, and its scores."""

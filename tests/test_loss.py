@@ -113,16 +113,17 @@ def test_a_date_without_labels_does_not_dilute_the_other() -> None:
 
 
 def test_clouds_of_each_date_are_held_against_their_own_layer() -> None:
-    target = torch.zeros(1, 5, 4, 4, dtype=torch.uint8)
-    target[:, 3, :2] = 1
+    target = torch.zeros(1, 5, 32, 32, dtype=torch.uint8)
+    target[:, 3, :16] = 1
     target[:, 4] = IGNORE
+    none = torch.full((1, 1, 32, 32), -12.0)
     off, zeros = torch.full((1, 1, 4, 4), -12.0), torch.zeros(1, 1, 4, 4)
     right = off.clone()
     right[..., :2, :] = 12.0
 
     def loss(before: Tensor, after: Tensor) -> float:
         clouds = {"cloud_before": before, "cloud_after": after}
-        return float(pair_loss(ChangeLogits(off, off, off, **clouds), target, 0.5))
+        return float(pair_loss(ChangeLogits(none, none, none, **clouds), target, 0.5))
 
     assert loss(right, zeros) < 0.01
     assert loss(right, zeros) == pytest.approx(loss(right, off))  # where nothing is told

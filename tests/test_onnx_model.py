@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.model import Model, ModelError
-from model import OUTPUTS
+from inference.model import Model, ModelError, _enlarged
+from model import CLOUD_STRIDE, OUTPUTS
 from tests.imagery import ground
 
 WEIGHTS = Path(__file__).parents[1] / "model" / "weights"
@@ -65,6 +65,16 @@ def test_a_picture_does_not_depend_on_its_neighbours_in_the_batch(model: Model) 
     together = model.probabilities(batch(1, 2), batch(3, 4))
     alone = model.probabilities(batch(2), batch(4))
     np.testing.assert_allclose(together[1:], alone, atol=1e-4)
+
+
+def test_a_cell_of_cloud_is_enlarged_where_it_lies() -> None:
+    coarse = np.zeros((1, 1, 6, 8), dtype=np.float32)
+    coarse[0, 0, 2, 5] = 1.0
+    fine = _enlarged(coarse)
+    assert fine.shape == (1, 1, 6 * CLOUD_STRIDE, 8 * CLOUD_STRIDE)
+    rows, columns = np.nonzero(fine[0, 0] > 0.5)
+    middle = (CLOUD_STRIDE - 1) / 2
+    assert (rows.mean(), columns.mean()) == (2 * CLOUD_STRIDE + middle, 5 * CLOUD_STRIDE + middle)
 
 
 def test_temperature_flattens_and_keeps_the_order(copy: tuple[Path, Path]) -> None:

@@ -37,7 +37,7 @@ def export_onnx(net: ChangeNet, path: Path) -> str:
 
     Inputs are (N, 3, H, W) uint8 RGB, so that normalisation cannot be forgotten or done twice; outputs are
     (N, 1, H, W) float32 logits, and (N, K, H, W) for each date where the network tells K classes apart; of clouds
-    (N, 1, H, W) for each date where it tells those.
+    (N, 1, H / 8, W / 8) for each date where it tells those.
 
     Returns:
         sha256 of the file.

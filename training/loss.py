@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datasets.labelled import IGNORE
+from model import CLOUD_STRIDE
 from model.network import ChangeLogits
 
 CLOUD_WEIGHT = 0.3
@@ -78,6 +79,11 @@ def masked_classes(logits: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(x, y) + 1 - dice[truth.any(dim=0)].mean()
 
 
+def _middles(labels: Tensor, stride: int) -> Tensor:
+    """(N, H, W) -> (N, H / stride, W / stride): a coarse cell takes the label of the pixel in its middle."""
+    return labels[:, stride // 2 :: stride, stride // 2 :: stride]
+
+
 def pair_loss(logits: ChangeLogits, labels: Tensor, structure_weight: float, small_weight: float = 1.0) -> Tensor:
     """Loss of a batch.
 
@@ -93,7 +99,9 @@ def pair_loss(logits: ChangeLogits, labels: Tensor, structure_weight: float, sma
     change = masked_bce_dice(logits.change[:, 0], labels[:, 2], weights)
     if logits.cloud_before is not None and logits.cloud_after is not None:
         clouds = torch.cat([logits.cloud_before, logits.cloud_after])[:, 0]
-        change = change + CLOUD_WEIGHT * masked_bce_dice(clouds, torch.cat([labels[:, 3], labels[:, 4]]))
+        change = change + CLOUD_WEIGHT * masked_bce_dice(
+            clouds, _middles(torch.cat([labels[:, 3], labels[:, 4]]), CLOUD_STRIDE)
+        )
     dates = torch.cat([labels[:, 0], labels[:, 1]])
     if logits.classes_before is not None and logits.classes_after is not None:
         classes = torch.cat([logits.classes_before, logits.classes_after])
@@ -120,9 +128,9 @@ class DeepSupervision(nn.Module):
 
         Args:
             features: each (N, C, H / stride, W / stride).
-            change: (N, H, W) uint8; a coarse cell takes the label of the pixel in its middle.
+            change: (N, H, W) uint8.
         """
         losses = []
         for stride, head, feature in zip((8, 16), self.heads, features, strict=True):
-            losses.append(masked_bce_dice(head(feature)[:, 0], change[:, stride // 2 :: stride, stride // 2 :: stride]))
+            losses.append(masked_bce_dice(head(feature)[:, 0], _middles(change, stride)))
         return torch.stack(losses).mean()
