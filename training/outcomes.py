@@ -183,11 +183,11 @@ def platt(found: Sequence[Outcome]) -> tuple[float, float]:
     return (slope, offset) if slope > 0 else (1.0, 0.0)  # more probable must not come out as less
 
 
-def held_out(found: Sequence[Outcome]) -> list[Outcome]:
-    """The findings with the probability that `platt` fitted on the other scenes gives them."""
+def held_out(found: Sequence[Outcome], fitted: Sequence[Outcome]) -> list[Outcome]:
+    """The findings with the probability that `platt` gives them by those of `fitted` in the other scenes."""
     result = []
     for scene in sorted({o.scene for o in found}):
-        slope, offset = platt([o for o in found if o.scene != scene])
+        slope, offset = platt([o for o in fitted if o.scene != scene])
         for o in found:
             if o.scene == scene:
                 result.append(replace(o, probability=corrected(o.probability, slope, offset)))
