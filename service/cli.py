@@ -27,7 +27,7 @@ from service.commands.scan import register as register_scan
 from service.commands.watch import register as register_watch
 
 if TYPE_CHECKING:
-    from inference.reasons import Reason
+    from inference.findings import Verdict
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,7 +114,7 @@ def score(
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
-        _print_report(result, assessment.verdict.reasons, language)
+        _print_report(result, assessment.verdict, language)
     if assessment.verdict.kind is VerdictKind.NOT_COMPARABLE:
         raise typer.Exit(ABSTAINED)
     raise typer.Exit(FINDINGS if assessment.findings else NOTHING_FOUND)
@@ -126,7 +126,7 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(USAGE)
 
 
-def _print_report(result: dict[str, Any], reasons: tuple[Reason, ...], language: str) -> None:
+def _print_report(result: dict[str, Any], verdict: Verdict, language: str) -> None:
     from service.language import say, word
     from service.pages.view import percent
 
@@ -134,9 +134,11 @@ def _print_report(result: dict[str, Any], reasons: tuple[Reason, ...], language:
     style = {"new": "bold red", "remaining": "bold yellow", "clear": "bold green"}.get(kind, "bold")
     shown = say(language, "result.observed", share=percent(observed, digits=1))
     out.print(f"[{style}]{say(language, f'verdict.{kind}.title')}[/]  {shown}")
-    for reason in reasons:
+    for reason in verdict.reasons:
         out.print(f"  {reason.say(language)} {reason.remedy(language)}")
     _print_views(result, language)
+    for note in verdict.notes:
+        out.print(f"  {note.say(language)}")
     if not result["findings"]:
         return
     table = Table("#", "", say(language, "result.area"), say(language, "result.probability"), "lon, lat / x, y")
@@ -153,8 +155,7 @@ def _print_report(result: dict[str, Any], reasons: tuple[Reason, ...], language:
 
 
 def _print_views(result: dict[str, Any], language: str) -> None:
-    """What each photograph shows of the view that both have in common, and what was not assessed."""
-    from inference.reasons import Reason as Said
+    """What each photograph shows of the view that both have in common."""
     from service.language import say, word
 
     if not result["views"]:
@@ -164,8 +165,6 @@ def _print_views(result: dict[str, Any], language: str) -> None:
     for name in after:
         table.add_row(word(language, name), *(f"{shares[name]:.1%}" for shares in (before, after)))
     out.print(table)
-    for note in result["verdict"]["notes"]:
-        out.print(f"  {Said(note['code'], note['values']).say(language)}")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from datasets.district import generate
 from inference.model import Model, ModelError
+from inference.reasons import Reason
 from service.cli import ABSTAINED, FINDINGS, NOTHING_FOUND, USAGE, app
 from tests.imagery import MagentaModel, StreetModel, encoded, geotiff, ground, later, look
 from tests.street import from_elsewhere, street
@@ -149,6 +150,11 @@ def test_findings_are_listed_with_their_areas(score: Score, files: dict[str, Pat
     assert result.exit_code == FINDINGS
     assert re.search(r"144 ± \d+", result.stdout)
     assert "116.19" in result.stdout
+
+
+def test_what_is_to_be_kept_in_mind_is_told(score: Score, files: dict[str, Path]) -> None:
+    result = score(files["standing.png"], files["later_new.png"], "--language", "en")
+    assert plain(Reason("no_gsd").say("en")) in plain(result.stdout)
 
 
 def test_areas_in_pixels_without_a_resolution_and_in_metres_with_one(score: Score, files: dict[str, Path]) -> None:
