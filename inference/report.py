@@ -10,6 +10,7 @@ from shapely.geometry import Polygon, mapping
 from datasets.raster import Raster
 from inference.findings import KINDS, Assessment, Finding, Verdict
 from inference.reasons import Reason
+from inference.vectorise import outlines
 
 
 def report(assessment: Assessment) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def report(assessment: Assessment) -> dict[str, Any]:
             "reasons": [_reason(r) for r in verdict.reasons],
             "notes": [_reason(r) for r in verdict.notes],
             "observed_share": verdict.observed_share,
+            "unobserved_px": [_rings(polygon) for polygon in outlines(~pair.observed)] if pair else [],
         },
         "findings": [_finding(i, f) for i, f in enumerate(assessment.findings, start=1)],
         "totals": {kind: _total([f for f in assessment.findings if f.kind == kind]) for kind in KINDS},

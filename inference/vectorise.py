@@ -62,6 +62,14 @@ def classify(layers: Layers, observed: Mask, contract: Contract) -> KindMasks:
     return KindMasks(new=change & grows, remaining=remaining, removed=change & ~grows)
 
 
+def outlines(mask: Mask) -> list[Polygon]:
+    """Patches of a mask, (H, W) bool, from `MIN_OBJECT_PX` on, traced and simplified; pixels, (x, y)."""
+    traced = (
+        cast(Polygon, shape(geometry)) for geometry, _ in shapes(mask.astype(np.uint8), mask=mask, connectivity=8)
+    )
+    return [_simplified(outline) for outline in traced if outline.area >= MIN_OBJECT_PX]
+
+
 def find(pair: Pair, layers: Layers, contract: Contract) -> tuple[Finding, ...]:
     """All findings of a pair, the most probable first within each kind (`new`, `remaining`, `removed`)."""
     masks = classify(layers, pair.observed, contract)

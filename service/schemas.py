@@ -51,6 +51,9 @@ class VerdictOut(BaseModel):
     reasons: list[ReasonOut]
     notes: list[ReasonOut]
     observed_share: Share = Field(description="Share of the area seen at both dates. Not seen is not clear.")
+    unobserved_px: list[list[list[tuple[float, float]]]] = Field(
+        default=[], description="Outlines of what was not seen at both dates, each with rings as of `polygon_px`."
+    )
 
 
 class FindingOut(BaseModel):

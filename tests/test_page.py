@@ -9,6 +9,7 @@ from string import Formatter
 from typing import Any
 
 import pytest
+from shapely.geometry import LinearRing
 
 import service as package
 from inference.reasons import LANGUAGES
@@ -120,6 +121,14 @@ def test_what_was_not_seen_is_said_next_to_the_verdict(service: Any, scene: Any,
     pair = service.finish(before, as_file(image))
     page = service.client.get(f"/pairs/{pair['id']}?lang=en").text
     assert "was not seen, which does not mean that nothing is there." in page
+    (unseen,) = re.findall(r'<path class="unseen" d="([^"]*)"', page)
+    corners = [tuple(float(v) for v in corner.split()) for corner in unseen.strip("MZ").split("L")]
+    assert LinearRing(corners).bounds == (0, 200, 256, 256)
+
+
+def test_where_all_was_seen_nothing_is_hatched(service: Any, before: bytes, after: bytes) -> None:
+    pair = service.finish(before, after)
+    assert "unseen" not in service.client.get(f"/pairs/{pair['id']}").text
 
 
 def test_a_failed_comparison_says_so_without_a_verdict(

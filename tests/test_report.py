@@ -64,11 +64,21 @@ def test_every_report_is_strict_json(name: str) -> None:
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
 
+def test_what_was_not_observed_is_outlined_with_its_holes() -> None:
+    after = even()
+    after.valid[20:80, 30:100] = False
+    after.valid[40:60, 50:70] = True
+    after.valid[150, 150] = False  # too little to draw
+    (rings,) = report(assessed(even(), after))["verdict"]["unobserved_px"]
+    assert Polygon(rings[0], rings[1:]).equals(box(30, 20, 100, 80) - box(50, 40, 70, 60))
+    assert report(ALL["pixels only"])["verdict"]["unobserved_px"] == report(REFUSED)["verdict"]["unobserved_px"] == []
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_report_has_the_same_keys(name: str) -> None:
     result = report(ALL[name])
     assert list(result) == ["kind", "verdict", "findings", "totals", "registration", "images", "views", "model"]
-    assert list(result["verdict"]) == ["kind", "reasons", "notes", "observed_share"]
+    assert list(result["verdict"]) == ["kind", "reasons", "notes", "observed_share", "unobserved_px"]
     assert list(result["totals"]) == ["new", "remaining", "removed"]
     for total in result["totals"].values():
         assert list(total) == ["count", "area_px", "area_m2"]

@@ -68,6 +68,7 @@ class ResultView:
     summary: str
     observed: str
     unobserved: str | None
+    unseen: str
     reasons: Sequence[ReasonView]
     notes: Sequence[ReasonView]
     findings: Sequence[FindingView]
@@ -113,6 +114,7 @@ def result(row: PairRow, language: str) -> ResultView:
         summary=say(language, key, count=spoken.count, area=_with_mu(spoken.area, spoken.mu), structure=structure),
         observed=percent(share, digits=1),
         unobserved=percent(1 - math.floor(share * 1000) / 1000, digits=1) if share < 1 else None,
+        unseen=" ".join(path(rings) for rings in verdict.get("unobserved_px", ())),  # earlier reports know none
         reasons=[_reason(item, language) for item in verdict["reasons"]],
         notes=[_reason(item, language) for item in verdict["notes"]],
         findings=[_finding(item, width, height, language, view_px) for item in report["findings"]] if width else [],
