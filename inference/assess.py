@@ -46,12 +46,11 @@ def assess(before: Raster, after: Raster, model: Model, *, progress: Progress = 
         return refused(problems, model, pair)
     given, (pair, layers) = pair, score(pair, model, progress)
     clouds = _clouds(given, pair)
-    if pair.observed.mean() < MIN_OBSERVED:
+    if float(pair.observed.mean()) < MIN_OBSERVED:
         return refused(clouds, model, pair)
     progress("vectorise", 0.0)
     findings = find(pair, layers, model.contract)
-    verdict = _verdict(pair, findings, float(pair.observed.mean()), model)
-    return Assessment(replace(verdict, notes=(*verdict.notes, *clouds)), findings, pair, layers)
+    return Assessment(_verdict(pair, findings, clouds, model), findings, pair, layers)
 
 
 def comparable(
@@ -154,9 +153,10 @@ def _filled(raster: Raster) -> NDArray[np.uint8]:
     return pixels
 
 
-def _verdict(pair: Pair, findings: tuple[Finding, ...], observed_share: float, model: Model) -> Verdict:
+def _verdict(pair: Pair, findings: tuple[Finding, ...], clouds: tuple[Reason, ...], model: Model) -> Verdict:
     kinds = {f.kind for f in findings}
-    notes = _notes(pair, observed_share)
+    observed_share = float(pair.observed.mean())
+    notes = (*_notes(pair, observed_share), *clouds)
     reasons: tuple[Reason, ...] = ()
     if "new" in kinds:
         kind = VerdictKind.NEW

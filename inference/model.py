@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from model import CLASS_OUTPUTS, CLOUD_OUTPUTS, CLOUD_STRIDE, OUTPUTS
+from model import CLASS_OUTPUTS, CLOUD_STRIDE, OUTPUTS, output_names
 
 BUNDLED = Path(str(files("model"))) / "weights"
 """Where the weights are that come with Jingdi."""
@@ -174,7 +174,7 @@ class Model:
             (N, 1, H, W) float32 each, in the order of `OUTPUTS`; of weights that tell clouds `CLOUD_OUTPUTS` besides,
             (N, 1, H / 8, W / 8).
         """
-        names = OUTPUTS if self.contract.cloud is None else (*OUTPUTS, *CLOUD_OUTPUTS)
+        names = output_names(classes=False, clouds=self.contract.cloud is not None)
         return tuple(self._session.run(list(names), {"before": before, "after": after}))
 
     def probabilities(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:

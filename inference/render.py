@@ -28,8 +28,7 @@ def overlay(assessment: Assessment) -> NDArray[np.uint8]:
     """
     if assessment.pair is None:
         raise ValueError("a refused pair has no overlay")
-    picture = assessment.pair.after.pixels
-    picture = _hatched(picture, ~assessment.pair.observed)
+    picture = _hatched(assessment.pair.after.pixels, ~assessment.pair.observed)
     tint = picture.copy()
     for finding in assessment.findings:
         cv2.fillPoly(tint, _contours(finding.polygon), COLOURS[finding.kind], shift=_SHIFT)

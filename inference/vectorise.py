@@ -64,6 +64,8 @@ def classify(layers: Layers, observed: Mask, contract: Contract) -> KindMasks:
 
 def outlines(mask: Mask) -> list[Polygon]:
     """Patches of a mask, (H, W) bool, from `MIN_OBJECT_PX` on, traced and simplified; pixels, (x, y)."""
+    if not mask.any():  # as of most pairs; tracing would go through all of it
+        return []
     traced = (
         cast(Polygon, shape(geometry)) for geometry, _ in shapes(mask.astype(np.uint8), mask=mask, connectivity=8)
     )

@@ -13,3 +13,8 @@ CLOUD_STRIDE = 8
 
 CLASS_OUTPUTS = ("classes_before", "classes_after")
 """Further outputs of weights that tell several classes apart at each date, structure being the first."""
+
+
+def output_names(*, classes: bool, clouds: bool) -> tuple[str, ...]:
+    """All outputs of a file of weights, in their order."""
+    return (*OUTPUTS, *(CLASS_OUTPUTS if classes else ()), *(CLOUD_OUTPUTS if clouds else ()))

@@ -42,9 +42,9 @@ GSD_RANGE_M = (0.25, 1.2)
 SHIFT_PX = 4
 """By how much one date is displaced to measure what misalignment costs; registration leaves no more."""
 
-
 FITTED_MEAN = 0.6
 """From this mean on patches tell how sure to be of one: of what a strict decision lets through hardly any is wrong."""
+
 CLOUD = 0.5
 """Probability of cloud from which the ground counts as hidden."""
 

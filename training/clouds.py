@@ -33,22 +33,26 @@ def with_clouds(sample: Sample, often: float) -> Sample:
     labels = np.concatenate([labels, clear[None], clear[None]])
     sample = dict(sample)
     if chance(often):
-        both = chance(0.15)
-        first = randint(0, 1)
+        both, first = chance(0.15), randint(0, 1)
         for date in (0, 1) if both else (first,):
-            key = ("before", "after")[date]
-            cover, shade = _cover(labels.shape[1:])
-            picture = sample[key].permute(1, 2, 0).numpy().astype(np.float32) * (1 - shade[..., None])
-            picture = picture * (1 - cover[..., None]) + _light(labels.shape[1:]) * cover[..., None]
-            pixels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-            sample[key] = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
-            hidden = cover >= HIDDEN
-            labels[date][cover >= (HIDDEN + THIN) / 2] = IGNORE
-            labels[2][hidden] = 0
-            labels[3 + date][cover >= THIN] = IGNORE
-            labels[3 + date][hidden] = 1
+            _hide(sample, labels, date)
     sample["labels"] = tv_tensors.Mask(torch.from_numpy(labels))
     return sample
+
+
+def _hide(sample: Sample, labels: NDArray[np.uint8], date: int) -> None:
+    """Paint clouds over one date, in place, and say so in the labels."""
+    key, shape = ("before", "after")[date], labels.shape[1:]
+    cover, shade = _cover(shape)
+    picture = sample[key].permute(1, 2, 0).numpy().astype(np.float32) * (1 - shade[..., None])
+    picture = picture * (1 - cover[..., None]) + _light(shape) * cover[..., None]
+    pixels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    sample[key] = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+    hidden = cover >= HIDDEN
+    labels[date][cover >= (HIDDEN + THIN) / 2] = IGNORE
+    labels[2][hidden] = 0
+    labels[3 + date][cover >= THIN] = IGNORE
+    labels[3 + date][hidden] = 1
 
 
 def _fractal(shape: tuple[int, ...], coarsest: float, roughness: float) -> Field:

@@ -13,7 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from model import CLASS_OUTPUTS, CLOUD_OUTPUTS, OUTPUTS
+from model import output_names
 from model.network import STRIDE, ChangeNet
 
 INPUTS = ("before", "after")
@@ -48,8 +48,7 @@ def export_onnx(net: ChangeNet, path: Path) -> str:
     # The sides are written as 16 h and 16 w, which tells the exporter what the encoder needs of them.
     batch, h, w = torch.export.Dim("batch", min=1), torch.export.Dim("h", min=2), torch.export.Dim("w", min=2)
     shape = {0: batch, 2: STRIDE * h, 3: STRIDE * w}
-    classes, clouds = CLASS_OUTPUTS if net.classes > 1 else (), CLOUD_OUTPUTS if net.cloud_head is not None else ()
-    names = (*OUTPUTS, *classes, *clouds)
+    names = output_names(classes=net.classes > 1, clouds=net.cloud_head is not None)
     with warnings.catch_warnings():
         # Of torch about itself, and that both inputs share their axes, which is meant.
         warnings.filterwarnings("ignore", r".*LeafSpec", FutureWarning)
@@ -101,7 +100,7 @@ def write_manifest(
         "name": name, "version": version, "domain": domain, "sha256": sha256,
         "input": {"names": INPUTS, "layout": "NCHW", "dtype": "uint8", "channels": "RGB", "multiple_of": STRIDE,
                   "tested_sizes": TESTED_SIZES, "gsd_range_m": gsd_range, "long_side": long_side},
-        "output": {"names": (*OUTPUTS, *(CLASS_OUTPUTS if classes else ()), *(() if cloud is None else CLOUD_OUTPUTS)),
+        "output": {"names": output_names(classes=bool(classes), clouds=cloud is not None),
                    "classes": classes, "layout": "NCHW", "dtype": "float32", "meaning": "logits"},
         "calibration": {"temperature": temperature, "threshold": threshold, "change_peak": change_peak,
                         "change_mean": change_mean,

@@ -12,7 +12,7 @@ import numpy as np
 
 from inference.compare import WEIGHTS
 from inference.model import Model, ModelError
-from model import CLASS_OUTPUTS, CLOUD_OUTPUTS, OUTPUTS
+from model import output_names
 from service.registry.errors import ModelRefused
 
 DOMAINS = tuple(WEIGHTS.values())
@@ -74,8 +74,8 @@ def _try(onnx: Path, manifest: Path) -> None:
         model = Model(onnx, manifest)
     except ModelError as error:
         raise ModelRefused("model_unloadable", detail=str(error)) from error
-    clouds = () if model.contract.cloud is None else CLOUD_OUTPUTS
-    wanted = (*OUTPUTS, *(CLASS_OUTPUTS if model.contract.classes else ()), *clouds)
+    clouds = model.contract.cloud is not None
+    wanted = output_names(classes=bool(model.contract.classes), clouds=clouds)
     if set(model.inputs) != set(INPUT["names"]):
         raise _contract("input.names", ", ".join(model.inputs), ", ".join(INPUT["names"]))
     if set(model.outputs) != set(wanted):
@@ -86,7 +86,7 @@ def _try(onnx: Path, manifest: Path) -> None:
         seen = model.classes(before, after)[0] if model.contract.classes else model.probabilities(before, after)
     except Exception as error:  # ONNX Runtime raises its own unrelated types
         raise ModelRefused("model_unloadable", detail=str(error)[:300]) from error
-    expected = (1, len(OUTPUTS) + len(clouds), side, side)
+    expected = (1, len(output_names(classes=False, clouds=clouds)), side, side)
     if seen.shape != expected or not np.isfinite(seen).all():
         raise ModelRefused("model_outputs", found=str(seen.shape), expected=str(expected))
 
