@@ -217,6 +217,15 @@ def test_a_run_that_is_taught_clouds_can_start_from_one_that_was_not(
     assert all(torch.allclose(on[n], weights[n], atol=1e-6) for n in new if n.endswith("weight"))
 
 
+def test_a_run_that_is_not_taught_clouds_can_start_from_one_that_was(sets: Path, tmp_path: Path) -> None:
+    train(recipe(steps=1, clouded=0.5), sets, tmp_path / "clouds")
+    still = recipe(steps=1, lr=1e-12, encoder_lr=1e-12, weight_decay=0.0)
+    train(still, sets, tmp_path / "plain", start=tmp_path / "clouds" / CHECKPOINT)
+    weights, known = (state(tmp_path / run)["net"] for run in ("plain", "clouds"))
+    assert {name.split(".")[0] for name in known.keys() - weights.keys()} == {"cloud_head"}
+    assert all(torch.allclose(weights[n], known[n], atol=1e-6) for n in weights if n.endswith("weight"))
+
+
 def test_the_mean_of_runs_is_a_run_to_release(straight: tuple[Path, list[float]], sets: Path, tmp_path: Path) -> None:
     train(recipe(seed=5, steps=1), sets, tmp_path / "other", start=straight[0] / CHECKPOINT)
     both = [straight[0] / CHECKPOINT, tmp_path / "other" / CHECKPOINT]

@@ -41,13 +41,18 @@ def _network(recipe: Recipe, *, pretrained: bool = False) -> ChangeNet:
     return ChangeNet(recipe.widths, classes=recipe.classes, clouds=recipe.clouded > 0, pretrained=pretrained)
 
 
-def _fresh_heads(recipe: Recipe) -> dict[str, Tensor]:
-    """Averaged weights of heads that a checkpoint to start from may lack: the same for every seed, or the mean of runs
-    (`average_runs`) would mean nothing there."""
+def _with_heads(average: dict[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
+    """Averaged weights of another run with the heads that the recipe asks for.
+
+    One that it does not ask for is dropped. One that is lacking begins alike whatever the seed, or the mean of runs
+    (`average_runs`) would mean nothing there.
+    """
+    head = "module.cloud_head."
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        fresh = _network(recipe).state_dict()
-    return {f"module.{name}": value for name, value in fresh.items() if name.startswith("cloud_head.")}
+        fresh = {f"module.{name}": value for name, value in _network(recipe).state_dict().items()}
+    asked = {name: average.get(name, value) for name, value in fresh.items() if name.startswith(head)}
+    return {name: value for name, value in average.items() if not name.startswith(head)} | asked
 
 
 def _optimiser(net: ChangeNet, deep: DeepSupervision, recipe: Recipe) -> torch.optim.AdamW:
@@ -89,8 +94,8 @@ def train(
     Args:
         root: folder of the labelled sets.
         out: folder of the run: `checkpoint.pt` (replaced atomically) and `log.jsonl`.
-        start: checkpoint of an earlier run to take the weights from, instead of ImageNet's; one that tells no clouds
-            may start one that does. Has no effect on a run that is resumed.
+        start: checkpoint of an earlier run to take the weights from, instead of ImageNet's; one that tells clouds
+            may start one that does not, and the other way. Has no effect on a run that is resumed.
         teachers: ONNX files to learn from besides the labels, with the recipe's `teacher_weight`.
         filled: folder of structures that the sets do not label, to believe as labels (datasets.filled).
         stop_after: leave after this step, as an interruption would.
@@ -127,9 +132,10 @@ def train(
         log.info("resuming at step %d", step)
     elif start is not None:
         state = torch.load(start, map_location="cpu", weights_only=True)
-        average.load_state_dict(factorised(_fresh_heads(recipe) | state["average"], net))
+        average.load_state_dict(factorised(_with_heads(state["average"], recipe), net))
         # Released checkpoints carry the averaged weights only.
-        net.load_state_dict(average.module.state_dict() | state.get("net", {}))
+        trained = state.get("net", {})
+        net.load_state_dict({name: trained.get(name, value) for name, value in average.module.state_dict().items()})
 
     def save() -> None:
         state = {"recipe": json.dumps(recipe.as_dict()), "net": net.state_dict(), "step": step,
