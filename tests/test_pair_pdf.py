@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pypdf import PdfReader
+from reportlab.lib.colors import Color
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
@@ -19,7 +20,7 @@ from service.database import PairRow
 from service.language import say, word
 from service.pages.view import result
 from service.printing import pair_pdf
-from service.printing.marked import DASHES, DRAWN, View
+from service.printing.marked import DASHES, DRAWN, VEIL, View
 from service.printing.pair_pdf import CLOSE_UPS
 from tests.printed import fonts, images, words
 from tests.test_photographs_api import AFTER, BEFORE, SITE, see
@@ -49,6 +50,17 @@ def row(service: Any, pair: dict[str, Any]) -> PairRow:
 def change(service: Any, pair: dict[str, Any], **values: Any) -> None:
     with Session(service.client.app.state.services.pairs.engine) as session, session.begin():
         session.execute(update(PairRow).where(PairRow.id == pair["id"]).values(**values))
+
+
+def operators(content: bytes) -> str:
+    drawn = PdfReader(io.BytesIO(content)).pages[0].get_contents()
+    assert drawn is not None
+    return drawn.get_data().decode("latin-1")
+
+
+def said(colour: Color) -> str:
+    """A colour in the words of a PDF."""
+    return " ".join(f"{value:.6f}".rstrip("0").rstrip(".").lstrip("0") for value in colour.rgb())
 
 
 def squeezed(text: str) -> str:
@@ -124,14 +136,35 @@ def test_the_same_pair_gives_the_same_bytes_and_the_moment_of_its_end(
 
 def test_each_kind_is_drawn_in_its_own_line(service: Any, before: bytes, after: bytes) -> None:
     pair = service.finish(before, after)
-    drawn = PdfReader(io.BytesIO(get(service, pair))).pages[0].get_contents()
-    assert drawn is not None
-    operators = drawn.get_data().decode("latin-1")
+    drawn = operators(get(service, pair))
     for kind in ("new", "remaining", "removed"):
-        colour = " ".join(f"{value:.6f}".rstrip("0").rstrip(".").lstrip("0") for value in DRAWN[kind].rgb())
-        assert f"{colour} RG" in operators, kind
+        colour = said(DRAWN[kind])
+        assert f"{colour} RG" in drawn, kind
         dash = " ".join(f"{length:g}".lstrip("0") for length in DASHES[kind])
-        assert f"[{dash}] 0 d" in operators, kind
+        assert f"[{dash}] 0 d" in drawn, kind
+
+
+def test_what_was_not_seen_is_hatched_in_every_picture_that_shows_it(service: Any, before: bytes, after: bytes) -> None:
+    pair = service.finish(before, after, gsd="0.5")
+    key, report, page = say("zh", "result.unseen"), pair["report"], result(row(service, pair), "zh")
+    seen = get(service, pair)
+    assert squeezed(key) not in words(seen)
+    assert f"{said(VEIL)} rg" not in operators(seen)
+    report["verdict"]["unobserved_px"] = [
+        [[[0, 0], [page.width / 4, 0], [page.width / 4, page.height], [0, page.height]]]
+    ]
+    change(service, pair, report=report)
+    hatched = get(service, pair)
+    assert squeezed(key) in words(hatched)
+    strips = re.findall(r"n 0 ([\d.]+) m ([\d.]+) \1 l \2 0 l 0 0 l h W\* n", operators(hatched))
+    assert len(strips) == 2, "one in each date"
+    frames = re.findall(r"n 0 0 ([\d.]+) ([\d.]+) re W\*? n", operators(hatched))[:2]
+    for (top, right), (width, height) in zip(strips, frames, strict=True):
+        assert float(top) == pytest.approx(float(height), abs=0.01)
+        assert float(right) == pytest.approx(float(width) / 4, abs=0.01)
+    del report["verdict"]["unobserved_px"]  # as in reports of earlier versions
+    change(service, pair, report=report)
+    assert get(service, pair) == seen
 
 
 def test_the_most_important_findings_are_shown_large_and_the_others_counted(

@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from PIL import Image
@@ -21,9 +22,16 @@ DRAWN = {"new": HexColor("#ff7a21"), "remaining": HexColor("#f0e442"), "removed"
 DASHES = {"new": (), "remaining": (3.4, 1.9), "removed": (0.1, 2.2)}
 """As on screen: see static/picture.css."""
 CASING, WHITE = HexColor("#10140f"), HexColor("#ffffff")
+VEIL, HATCH = HexColor("#bebebe"), HexColor("#5a5a5a")
+"""Of what was not seen, as on screen."""
 LINE = 1.1
+_HATCH_STEP = 4.5
 _RADIUS, _DIGITS = 4.0, 5.2
 _DOTS_PER_POINT = 300 / 72
+
+
+Rings = Sequence[Sequence[tuple[float, float]]]
+"""A polygon: exterior, then holes; (x, y) in pixels of the common grid, y downwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +39,12 @@ class Outline:
     """A finding as it is drawn.
 
     Attributes:
-        rings: exterior, then holes; (x, y) in pixels of the common grid, y downwards.
         mark: where its number goes.
     """
 
     id: int
     kind: str
-    rings: Sequence[Sequence[tuple[float, float]]]
+    rings: Rings
     mark: tuple[float, float]
 
 
@@ -98,13 +105,15 @@ class Marked(Flowable):
         jpeg: shows just that part.
         width, height: on paper, in points.
         numbered: ids of the findings whose numbers are shown.
+        unseen: what was not seen at both dates, hatched.
     """
 
     def __init__(
         self, jpeg: bytes, section: Section, outlines: Sequence[Outline], width: float, height: float,
-        numbered: frozenset[int] = frozenset(),
+        numbered: frozenset[int] = frozenset(), unseen: Sequence[Rings] = (),
     ) -> None:  # fmt: skip
         super().__init__()
+        self.unseen = unseen
         self.jpeg, self.section, self.outlines = jpeg, section, outlines
         self.width, self.height, self.numbered = width, height, numbered
 
@@ -120,6 +129,9 @@ class Marked(Flowable):
         frame.rect(0, 0, self.width, self.height)
         canvas.clipPath(frame, stroke=0)
         canvas.drawImage(ImageReader(io.BytesIO(self.jpeg)), 0, 0, self.width, self.height)
+        if self.unseen:
+            corners = [[self._place(*corner) for corner in ring] for ring in chain.from_iterable(self.unseen)]
+            _hatch(canvas, corners, self.width, self.height)
         canvas.setLineJoin(1)
         canvas.setLineCap(1)
         for outline in self.outlines:
@@ -131,15 +143,16 @@ class Marked(Flowable):
 
     def _line(self, canvas: Canvas, outline: Outline) -> None:
         """The colour over a dark casing, so that it is seen on any ground."""
+        path = _closed(canvas, [[self._place(*corner) for corner in ring] for ring in outline.rings])
         canvas.setStrokeColor(CASING, 0.55)
         canvas.setLineWidth(2 * LINE)
         canvas.setDash()
-        canvas.drawPath(self._path(canvas, outline))
+        canvas.drawPath(path)
         canvas.setFillColor(DRAWN[outline.kind], 0.12)
         canvas.setStrokeColor(DRAWN[outline.kind], 1)
         canvas.setLineWidth(LINE)
         canvas.setDash(list(DASHES[outline.kind]))
-        canvas.drawPath(self._path(canvas, outline), fill=1, fillMode=0)
+        canvas.drawPath(path, fill=1, fillMode=0)
         canvas.setDash()
 
     def _number(self, canvas: Canvas, outline: Outline) -> None:
@@ -152,19 +165,34 @@ class Marked(Flowable):
         canvas.setFont(SANS, _DIGITS)
         canvas.drawCentredString(x, y - 0.36 * _DIGITS, str(outline.id))
 
-    def _path(self, canvas: Canvas, outline: Outline) -> PDFPathObject:
-        path = canvas.beginPath()
-        for ring in outline.rings:
-            path.moveTo(*self._place(*ring[0]))
-            for corner in ring[1:]:
-                path.lineTo(*self._place(*corner))
-            path.close()
-        return path
-
     def _place(self, x: float, y: float) -> tuple[float, float]:
         across = (x - self.section.left) / self.section.width
         down = (y - self.section.top) / self.section.height
         return self.width * across, self.height * (1 - down)
+
+
+def _closed(canvas: Canvas, rings: Rings) -> PDFPathObject:
+    path = canvas.beginPath()
+    for ring in rings:
+        path.moveTo(*ring[0])
+        for corner in ring[1:]:
+            path.lineTo(*corner)
+        path.close()
+    return path
+
+
+def _hatch(canvas: Canvas, rings: Rings, width: float, height: float) -> None:
+    """Hatch what the rings enclose, within `width` x `height` points."""
+    canvas.saveState()
+    canvas.clipPath(_closed(canvas, rings), stroke=0, fillMode=0)
+    canvas.setFillColor(VEIL, 0.35)
+    canvas.rect(0, 0, width, height, stroke=0, fill=1)
+    canvas.setStrokeColor(HATCH, 0.7)
+    canvas.setLineWidth(_HATCH_STEP / 3)
+    for i in range(int((width + height) / _HATCH_STEP) + 1):
+        left = i * _HATCH_STEP - height
+        canvas.line(left, 0, left + height, height)
+    canvas.restoreState()
 
 
 class Stroke(Flowable):
@@ -186,3 +214,17 @@ class Stroke(Flowable):
         canvas.setLineWidth(1.3 * LINE)
         canvas.setDash(list(DASHES[self.kind]))
         canvas.line(1, 3, 17, 3)
+
+
+class Hatched(Flowable):
+    """How what was not seen looks, for a legend."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width, self.height = 18.0, 9.0
+
+    def draw(self) -> None:
+        """reportlab draws it."""
+        canvas: Canvas = self.canv
+        corners = [(0.0, 0.0), (self.width, 0.0), (self.width, self.height), (0.0, self.height)]
+        _hatch(canvas, [corners], self.width, self.height)

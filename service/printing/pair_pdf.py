@@ -18,7 +18,7 @@ from service.database import PairRow
 from service.language import say, word
 from service.pages.view import FindingView, ReasonView, ResultView, moment, result
 from service.printing import paper
-from service.printing.marked import Marked, Outline, Section, Stroke, View
+from service.printing.marked import Hatched, Marked, Outline, Rings, Section, Stroke, View
 from service.triage.evidence import SIDES
 
 CLOSE_UPS = 6
@@ -115,18 +115,20 @@ def _pictures(row: PairRow, found: ResultView, folder: Path, language: str) -> l
     names = (derivatives.BEFORE, derivatives.AFTER)
     views = [View(folder / name, found.width, found.height) for name in names]
     outlines = _outlines(row, found)
+    unseen: Sequence[Rings] = (row.report or {})["verdict"].get("unobserved_px", ())  # earlier reports know none
     chosen = found.findings[:CLOSE_UPS]
     numbered = frozenset(each.id for each in (chosen if found.crowd > 1 else found.findings))
     width = min(_HALF, _TALLEST * found.width / found.height)
     height = width * found.height / found.width
     whole = views[0].whole
-    cells = [_drawn(view, whole, outlines, width, height, numbered, language) for view in views]
+    cells = [_drawn(view, whole, outlines, width, height, numbered, unseen, language) for view in views]
     captions = [paper.text(word(language, side), paper.NOTE) for side in SIDES]
     grid = paper.columns([cells, captions], [_HALF + _GAP, _HALF])
-    story: list[Flowable] = [Spacer(0, 12), KeepTogether([_legend(found, language), Spacer(0, 5), grid])]
+    legend = [_legend(found, language), *([_unseen_key(language)] if unseen else []), Spacer(0, 5)]
+    story: list[Flowable] = [Spacer(0, 12), KeepTogether([*legend, grid])]
     if chosen:
         story += paper.heading(say(language, "pair_report.close_ups"), _QUARTER + _SECTION)
-        story += _close_ups(chosen, views, outlines, language)
+        story += _close_ups(chosen, views, outlines, unseen, language)
     return story
 
 
@@ -146,12 +148,12 @@ def _inside(finding: FindingView, found: ResultView) -> tuple[float, float]:
 
 def _drawn(
     view: View, section: Section, outlines: Sequence[Outline], width: float, height: float, numbered: frozenset[int],
-    language: str,
+    unseen: Sequence[Rings], language: str,
 ) -> Flowable:  # fmt: skip
     jpeg = view.part(section, width, height)
     if jpeg is None:
         return paper.text(say(language, "bulletin.gone"), paper.NOTE)
-    return Marked(jpeg, section, outlines, width, height, numbered)
+    return Marked(jpeg, section, outlines, width, height, numbered, unseen)
 
 
 def _legend(found: ResultView, language: str) -> Flowable:
@@ -165,19 +167,26 @@ def _legend(found: ResultView, language: str) -> Flowable:
     return paper.columns([cells], [8 * mm, third - 8 * mm] * len(found.totals))
 
 
+def _unseen_key(language: str) -> Flowable:
+    return paper.columns([[Hatched(), paper.text(say(language, "result.unseen"), paper.CELL)]], [8 * mm, 60 * mm])
+
+
 def _close_ups(
-    chosen: Sequence[FindingView], views: Sequence[View], outlines: Sequence[Outline], language: str
-) -> Iterator[Flowable]:
+    chosen: Sequence[FindingView], views: Sequence[View], outlines: Sequence[Outline], unseen: Sequence[Rings],
+    language: str,
+) -> Iterator[Flowable]:  # fmt: skip
     """Two findings in a row, each with both dates."""
     by_id = {outline.id: outline for outline in outlines}
-    cells = [_close_up(each, views, by_id[each.id], language) for each in chosen]
+    cells = [_close_up(each, views, by_id[each.id], unseen, language) for each in chosen]
     for i in range(0, len(cells), 2):
         yield KeepTogether([paper.columns([[*cells[i : i + 2], ""][:2]], [_HALF + _GAP, _HALF]), Spacer(0, 8)])
 
 
-def _close_up(finding: FindingView, views: Sequence[View], outline: Outline, language: str) -> list[Flowable]:
+def _close_up(
+    finding: FindingView, views: Sequence[View], outline: Outline, unseen: Sequence[Rings], language: str
+) -> list[Flowable]:
     section = Section(*map(float, finding.close_up.split()))
-    pictures = [_drawn(view, section, [outline], _QUARTER, _QUARTER, frozenset(), language) for view in views]
+    pictures = [_drawn(view, section, [outline], _QUARTER, _QUARTER, frozenset(), unseen, language) for view in views]
     area = " ".join(filter(None, (finding.area, finding.error)))
     words = say(
         language, "result.finding", id=finding.id, kind=word(language, finding.kind), area=area,
