@@ -23,6 +23,7 @@ from training.augment import (
     misalign,
     randint,
     relight,
+    restyle,
     rot90,
     swap,
     uniform,
@@ -201,7 +202,7 @@ def test_beyond_the_edge_of_a_scene_nothing_is_said(key: str, layer: int) -> Non
     assert torch.equal(sample[key][:, ~unseen], noisy()[key][:, ~unseen])
 
 
-@pytest.mark.parametrize("change", [haze, relight, lambda image: jpeg(image, 60)], ids=["haze", "relight", "jpeg"])
+@pytest.mark.parametrize("change", [haze, relight, restyle, lambda image: jpeg(image, 60)])
 def test_light_and_sensor_keep_shape_and_type(change: Callable[[Tensor], Tensor]) -> None:
     for seed in range(20):
         torch.manual_seed(seed)
@@ -220,6 +221,32 @@ def test_haze_brightens_the_dark_and_flattens_contrast() -> None:
     torch.manual_seed(3)
     hazy = haze(marked()["before"])
     assert 0 < hazy.min() < hazy.max() < 255
+
+
+def test_another_sensor_has_other_colours_and_shows_the_same_things() -> None:
+    levels, spreads, original = [], [], marked()["before"].float() * 0.2 + 100
+    for seed in range(60):
+        torch.manual_seed(seed)
+        out = restyle(original.round().to(torch.uint8)).float()
+        levels.append(float(out.mean()))
+        spreads.append(float(out.std()))
+        house = original[0] > 120
+        assert out[:, house].median() > out[:, ~house].median(), "what was brighter stays brighter"
+    assert min(levels) < 80 < 130 < max(levels)
+    assert max(spreads) > 2 * min(spreads)
+
+
+def test_a_share_of_the_dates_is_restyled_and_no_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.augment.restyle", lambda image: torch.full_like(image, 7))
+    drawn = []
+    for seed in range(60):
+        torch.manual_seed(seed)
+        plain = augment(marked())
+        torch.manual_seed(seed)
+        sample = augment(marked(), restyled=0.25)
+        assert torch.equal(sample["labels"], plain["labels"])
+        drawn += [bool((sample[key] == 7).all()) for key in ("before", "after")]
+    assert 0.1 < np.mean(drawn) < 0.4
 
 
 def test_both_dates_are_lit_apart() -> None:

@@ -142,3 +142,47 @@ def test_the_doubtful_rim_of_a_building_that_vanishes_is_no_ground_that_stayed(b
     for labels in vanished:
         assert bool((labels[2][rim] == IGNORE).all())
         assert bool((labels[:2, rim] != 1).all())
+
+
+def test_who_builds_or_clears_changes_the_ground_around_it_too(base: Sample, donor: Sample) -> None:
+    """The ground that a building brings along is no structure and no change, however different it looks."""
+    original, wider = base["labels"][0] == 1, {0.0: 0, 1.0: 0}
+    for yards in wider:
+        torch.manual_seed(0)
+        for sample in (composite(base, donor, yards=yards) for _ in range(40)):
+            before, after, change = sample["labels"]
+            assert torch.equal(change == 1, before != after)
+            built = ((before == 1) | (after == 1)) & ~original
+            assert int(built.sum()) % (14 * 18) == 0, "labels hold the donor's whole building and nothing else"
+            dates = [sample[key].numpy().transpose(1, 2, 0).astype(int) for key in ("before", "after")]
+            differs = np.abs(dates[0] - dates[1]).max(axis=2) > 3
+            near = cv2.dilate((change == 1).numpy().astype(np.uint8), np.ones((15, 15), np.uint8)) > 0
+            wider[yards] += int((differs & ~near).sum())
+    assert wider[1.0] > 3 * wider[0.0]
+
+
+def test_the_doubtful_rim_of_a_building_that_appears_comes_along_and_says_nothing(base: Sample, donor: Sample) -> None:
+    rim = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    rim[18:36, 28:50] = True
+    rim[20:34, 30:48] = False
+    donor["labels"][:2, rim] = IGNORE
+    torch.manual_seed(0)
+    labels = [composite(base, donor, yards=1.0)["labels"] for _ in range(20)]
+    appeared = [each for each in labels if bool((each == IGNORE).any())]
+    assert appeared
+    for before, after, change in appeared:
+        stands = ((before == 1) | (after == 1)).numpy().astype(np.uint8)
+        beside = (cv2.dilate(stands, np.ones((3, 3), np.uint8)) > 0) & (stands == 0)
+        doubted = ((before == IGNORE) | (after == IGNORE)).numpy()
+        assert (doubted & beside).any()
+        assert set(change[torch.from_numpy(doubted)].tolist()) <= {0, IGNORE}
+
+
+def test_a_building_is_pasted_where_the_only_room_is(donor: Sample) -> None:
+    """In a dense quarter there is little room: it must not be left to luck."""
+    full = _pair((90, 110, 80), building=(0, 0, SIDE, SIDE))
+    full["labels"][:2, 40:58, 60:78] = 0
+    full["labels"][:2, 50, 76:78] = 1
+    torch.manual_seed(0)
+    labels = [composite(full, donor)["labels"] for _ in range(20)]
+    assert sum(bool((each[2] == 1).any()) for each in labels) > 10

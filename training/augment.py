@@ -83,6 +83,27 @@ def relight(image: Tensor) -> Tensor:
     return out
 
 
+def restyle(image: Tensor) -> Tensor:
+    """The picture as another sensor and another product would show it: other mean and spread of each channel, at times
+    grey, at times sharpened until edges ring.
+
+    Reinhard et al., "Color Transfer between Images" (IEEE CG&A 2001), towards colours that are drawn at random: what
+    the sets here look like says nothing about the next region.
+    """
+    out = image.float()
+    if chance(0.12):
+        out = out.mean(dim=0, keepdim=True).expand(3, -1, -1)
+    mean, spread = out.mean(dim=(1, 2), keepdim=True), out.std(dim=(1, 2), keepdim=True) + 1
+    other_mean = uniform(50, 165) + 9 * torch.randn(3, 1, 1)
+    other_spread = uniform(18, 65) * torch.empty(3, 1, 1).uniform_(0.85, 1.15)
+    share = uniform(0.3, 1)
+    gain = 1 + share * (other_spread / spread - 1)
+    out = (out - mean) * gain + mean + share * (other_mean - mean)
+    if chance(0.3):
+        out = out + uniform(0.5, 2.0) * (out - v2.functional.gaussian_blur(out, [5, 5], [1.0, 1.0]))
+    return out.clamp(0, 255).round().to(torch.uint8)
+
+
 def displace(sample: Sample, key: str, dx: float, dy: float, angle: float = 0.0, scale: float = 1.0) -> Sample:
     """Move one date against the other, as an imperfect registration does.
 
@@ -174,8 +195,12 @@ def misalign(sample: Sample, reach: int) -> Sample:
     return displace(sample, key, dx, dy, turn, scale)
 
 
-def augment(sample: Sample) -> Sample:
-    """Everything that is drawn for a training sample after its crop and its misalignment."""
+def augment(sample: Sample, restyled: float = 0.0) -> Sample:
+    """Everything that is drawn for a training sample after its crop and its misalignment.
+
+    Args:
+        restyled: share of the dates that look as if another sensor had taken them (`restyle`).
+    """
     sample = rot90(_flip(sample), randint(0, 3))
     if chance(0.5):
         sample = swap(sample)
@@ -187,6 +212,9 @@ def augment(sample: Sample) -> Sample:
         sample[key] = tv_tensors.Image(coarsen(sample[key], uniform(1.2, 2.2)))
     if chance(0.06):
         sample = wedge(sample, ("before", "after")[randint(0, 1)])
+    for key in ("before", "after") if restyled else ():
+        if chance(restyled):
+            sample[key] = tv_tensors.Image(restyle(sample[key]))
     return sample
 
 

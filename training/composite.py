@@ -21,13 +21,14 @@ from training.augment import Sample, chance, randint, uniform
 _MIN_PX, _MAX_PX = 60, 9000
 _SHED = (7.0, 20.0)
 """Sides of a shed, pixels: 3.5 to 10 m at half a metre."""
-_TRIES = 25
+_YARD = (4, 24)
+"""How far the ground around a building that comes with it reaches, pixels."""
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
-def composite(base: Sample, donor: Sample, sheds: float = 0.0) -> Sample:
+def composite(base: Sample, donor: Sample, sheds: float = 0.0, yards: float = 0.0) -> Sample:
     """Change a pair in a few places.
 
     Args:
@@ -35,6 +36,8 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0) -> Sample:
         donor: crop of another pair, of the same size, from whose first date buildings and ground are cut.
         sheds: share of what is pasted of which only a small rectangle is: no set has labelled sheds. What is covered is
             covered whole: a light rectangle in the middle of a roof is no structure that is gone.
+        yards: share of what is pasted that brings the ground around it, which is no structure: whoever builds changes
+            the ground as well, and a seam that always runs along the wall would give a pasted building away.
     """
     dates = [_hwc(base["before"]), _hwc(base["after"])]
     labels = base["labels"].numpy().copy()
@@ -44,12 +47,15 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0) -> Sample:
         date = randint(0, 1)
         draw = uniform(0, 1)
         if draw < 0.30:
-            _cover(dates, labels, date)
+            _cover(dates, labels, date, randint(*_YARD) if yards and chance(yards) else 0)
         elif buildings:
             mask = buildings[randint(0, len(buildings) - 1)]
+            reach = 0
             if sheds and chance(sheds):
                 mask = _piece(mask)
-            _paste(dates, labels, date, source, source_labels, mask, real=draw < 0.85)
+            elif yards and chance(yards):
+                reach = randint(*_YARD)
+            _paste(dates, labels, date, source, source_labels, mask, reach, real=draw < 0.85)
     return {
         "before": tv_tensors.Image(torch.from_numpy(dates[0]).permute(2, 0, 1)),
         "after": tv_tensors.Image(torch.from_numpy(dates[1]).permute(2, 0, 1)),
@@ -84,6 +90,12 @@ def _piece(mask: Mask) -> Mask:
     return np.asarray(mask & (rectangle > 0), dtype=np.bool_)
 
 
+def _grown(mask: Mask, reach: int) -> Mask:
+    """What lies within `reach` pixels of it."""
+    square = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), square) > 0, dtype=np.bool_)
+
+
 def _box(mask: Mask, margin: int) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (
@@ -94,18 +106,20 @@ def _box(mask: Mask, margin: int) -> tuple[slice, slice]:
 
 def _paste(
     dates: list[Image], labels: NDArray[np.uint8], date: int, source: Image, source_labels: NDArray[np.uint8],
-    mask: Mask, *, real: bool,
+    mask: Mask, reach: int, *, real: bool,
 ) -> None:  # fmt: skip
-    """Paste a building (`real`) or a piece of ground of the same outline where no structure stands at either date."""
-    box = _box(mask, 4)
-    patch, shape = source[box], mask[box]
+    """Paste a building (`real`) or a piece of ground of the same outline where no structure stands at either date, with
+    the ground up to `reach` pixels around it."""
+    whole = mask | (_grown(mask, reach) & (source_labels != 1))
+    box = _box(whole, 4)
+    patch, shape, told = source[box], whole[box], np.where(mask | ~whole, mask, source_labels)[box]
     if not real:  # the same outline over bare ground of the donor
         moved = _place_for(shape, (source_labels == 0), source_labels.shape)
         if moved is None:
             return
         patch = source[moved]
     turns = randint(0, 3)
-    patch, shape = np.rot90(patch, turns), np.rot90(shape, turns)
+    patch, shape, told = np.rot90(patch, turns), np.rot90(shape, turns), np.rot90(told, turns)
     free = (labels[0] == 0) & (labels[1] == 0) & (labels[2] == 0)
     place = _place_for(shape, free, free.shape)
     if place is None:
@@ -115,50 +129,49 @@ def _paste(
     angle, length = uniform(0, 2 * np.pi), uniform(1, 5)
     offset = round(length * np.cos(angle)), round(length * np.sin(angle))
     for d in (0, 1) if both else (date,):
-        if real:
+        if real and not reach:  # its yard brings its own shadow
             _shade(dates[d], place, shape, offset, strength)
             angle += uniform(-0.8, 0.8)  # the sun stands elsewhere at the other date
             offset = round(length * np.cos(angle)), round(length * np.sin(angle))
-        _blend(dates[d], place, _matched(patch, dates[d][place], shape), shape)
+        _blend(dates[d], place, _matched(patch, dates[d][place], shape), shape, reach)
     if real:
         for d in (0, 1) if both else (date,):
-            labels[d][place][shape] = 1
+            labels[d][place][shape] = told[shape]
         if not both:
-            labels[2][place][shape] = 1
+            labels[2][place][shape] = told[shape]
 
 
-def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int) -> None:
-    """Cover a building that stands at both dates by ground from nearby, at one date."""
+def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int, reach: int) -> None:
+    """Cover a building that stands at both dates by ground from nearby, at one date, up to `reach` pixels around it."""
     standing = (labels[0] == 1) & (labels[1] == 1) & (labels[2] == 0)
     buildings = _buildings(standing)
     if not buildings:
         return
     mask = buildings[randint(0, len(buildings) - 1)]
     # The mask of this date alone can reach further (a leaning roof), and so can what is not labelled: all goes.
-    grown = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
-    gone = mask | (grown & (labels[date] != 0))
-    wide = cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    gone = mask | (_grown(mask, 3) & (labels[date] != 0))
+    wide = _grown(gone, 2) | (_grown(gone, reach) & (labels == 0).all(axis=0))
     box = _box(wide, 2)
     shape = wide[box]
     ground = _place_for(shape, labels[date] == 0, gone.shape)
     if ground is None:
         return
-    _blend(dates[date], box, dates[date][ground].copy(), shape)
+    _blend(dates[date], box, dates[date][ground].copy(), shape, max(0, reach - 2))
     labels[date][gone] = 0
     labels[2][gone] = labels[1 - date][gone]  # what stood at this date alone is now at neither
 
 
 def _place_for(shape: Mask, free: Mask, size: tuple[int, ...]) -> tuple[slice, slice] | None:
-    """Somewhere the shape fits onto free pixels only; None if a few tries find nothing."""
+    """Somewhere the shape fits onto free pixels only, each such place as likely; None if there is none."""
     h, w = shape.shape
     if h >= size[0] or w >= size[1]:
         return None
-    for _ in range(_TRIES):
-        top, left = randint(0, size[0] - h), randint(0, size[1] - w)
-        place = slice(top, top + h), slice(left, left + w)
-        if bool(free[place][shape].all()):
-            return place
-    return None
+    taken = cv2.matchTemplate((~free).astype(np.float32), shape.astype(np.float32), cv2.TM_CCORR)  # pixels under it
+    fits = np.flatnonzero(taken < 0.5)
+    if not len(fits):
+        return None
+    top, left = divmod(int(fits[randint(0, len(fits) - 1)]), size[1] - w + 1)
+    return slice(top, top + h), slice(left, left + w)
 
 
 def _matched(patch: Image, around: Image, shape: Mask) -> NDArray[np.float32]:
@@ -168,8 +181,10 @@ def _matched(patch: Image, around: Image, shape: Mask) -> NDArray[np.float32]:
     return np.asarray(np.clip(values + 0.5 * difference, 0, 255), dtype=np.float32)
 
 
-def _blend(image: Image, place: tuple[slice, slice], patch: NDArray[Any], shape: Mask) -> None:
-    alpha = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 0.8)[..., None]
+def _blend(image: Image, place: tuple[slice, slice], patch: NDArray[Any], shape: Mask, reach: int) -> None:
+    """Lay the patch over a place; the further its rim lies from what matters (`reach`), the softer."""
+    softness = min(0.8 + 0.2 * reach, 4.0)
+    alpha = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), softness)[..., None]
     image[place] = np.rint(alpha * patch + (1 - alpha) * image[place]).astype(np.uint8)
 
 

@@ -23,7 +23,9 @@ class Recipe:
         aim_at_change: share of the crops of real pairs that are aimed at labelled change.
         misaligned, max_shift: share of the samples with one date displaced, and by how many pixels at most.
         sheds: share of the structures pasted into `composite` samples that are as small as sheds.
+        yards: share of what is pasted into them that brings the ground around it.
         cluttered: share of the samples with painted clutter that is no structure.
+        restyled: share of the dates in colours and sharpness of another sensor.
         clouded: share of the samples with a painted cloud; with any, the network tells clouds.
         auxiliary_weight: weight of the change losses at strides 8 and 16 (deep supervision).
         teacher_weight: weight of what a teacher says, in a run that is given one (training.teacher).
@@ -50,7 +52,9 @@ class Recipe:
     misaligned: float = 0.0
     max_shift: int = 8
     sheds: float = 0.0
+    yards: float = 0.0
     cluttered: float = 0.0
+    restyled: float = 0.0
     clouded: float = 0.0
     auxiliary_weight: float = 0.0
     teacher_weight: float = 0.0

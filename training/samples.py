@@ -114,7 +114,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
                 sample = clutter(sample)
             if self.recipe.clouded:
                 sample = with_clouds(sample, self.recipe.clouded)
-            sample = augment(sample)
+            sample = augment(sample, self.recipe.restyled)
         before, after, labels = (torch.Tensor(sample[k]).to(torch.uint8) for k in ("before", "after", "labels"))
         return before, after, labels
 
@@ -123,7 +123,7 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         kind = choose(mix)
         if kind == "composite":
             base = self._crop(self._pair(*self.known[randint(0, len(self.known) - 1)]))
-            return composite(base, self._date(aimed=True), self.recipe.sheds)
+            return composite(base, self._date(aimed=True), self.recipe.sheds, self.recipe.yards)
         if kind == "unrelated":
             return pair_unrelated(self._date(), self._date())
         source = choose(self.recipe.sources)
