@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -120,6 +122,17 @@ def score(
     raise typer.Exit(FINDINGS if assessment.findings else NOTHING_FOUND)
 
 
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """Say what a recipe or a folder of labelled sets lacks as a sentence: what reads them documents these errors."""
+    try:
+        yield
+    except KeyError as error:
+        _fail(str(error.args[0]))
+    except (ValueError, FileNotFoundError) as error:
+        _fail(str(error))
+
+
 def _fail(message: str) -> NoReturn:
     """Say what is wrong and leave with the code of unusable input, which no script can take for a finding."""
     err.print(f"[red]error[/] {escape(message)}")
@@ -212,8 +225,8 @@ def train(
 
     if threads:
         torch.set_num_threads(threads)
-    loaded = Recipe.load(recipe)
-    with Progress(*Progress.get_default_columns(), console=err) as bar:
+    with _plainly(), Progress(*Progress.get_default_columns(), console=err) as bar:
+        loaded = Recipe.load(recipe)
         task = bar.add_task(loaded.name, total=loaded.steps)
         fit(
             loaded, data, run, start=start, teachers=teacher or (), filled=filled, stop_after=stop_after,
@@ -237,8 +250,8 @@ def leave_out(
 
     if threads:
         torch.set_num_threads(threads)
-    loaded = Recipe.load(recipe)
-    with Progress(*Progress.get_default_columns(), console=err) as bar:
+    with _plainly(), Progress(*Progress.get_default_columns(), console=err) as bar:
+        loaded = Recipe.load(recipe)
         task = bar.add_task(loaded.name, total=loaded.steps)
         rows = leave_one_out(
             loaded, data, run, leave=leave or (),
@@ -255,7 +268,7 @@ def register_labels(
     """Measure by how much labels of training pictures lie beside what released weights see (`train` extra)."""
     from service.release import register
 
-    with err.status("registering labels"):
+    with _plainly(), err.status("registering labels"):
         offsets = register(data)
     sets = [  # a picture a line
         f"{json.dumps(source)}: {{\n"
@@ -275,7 +288,7 @@ def fill_labels(
     """Write what released weights surely see of structures that sets do not label (`train` extra)."""
     from service.release import fill
 
-    with err.status("filling labels"):
+    with _plainly(), err.status("filling labels"):
         pictures = fill(data, to)
     out.print(f"{len(pictures)} pictures: {to}")
 
@@ -293,7 +306,8 @@ def samples(
     from training.samples import Samples
     from training.sheet import sheet
 
-    to.write_bytes(encode_png(sheet(Samples(Recipe.load(recipe), data, count), count)))
+    with _plainly():
+        to.write_bytes(encode_png(sheet(Samples(Recipe.load(recipe), data, count), count)))
 
 
 @app.command()
@@ -306,7 +320,7 @@ def export(
     """Release a trained run: ONNX file, calibration and figures on the validation splits, manifest."""
     from service.release import release
 
-    with err.status("exporting and evaluating"):
+    with _plainly(), err.status("exporting and evaluating"):
         manifest = release(run, data, version, to)
     print(manifest)
 
@@ -323,7 +337,7 @@ def evaluate(
     from service.release import measure
 
     model = Model.load(domain)
-    with err.status("evaluating"):
+    with _plainly(), err.status("evaluating"):
         rows = measure(model, data, shift_px=shift)
     if as_json:
         print(json.dumps(rows))

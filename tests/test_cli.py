@@ -209,6 +209,32 @@ def test_the_geojson_of_photos_is_empty(score: Score, files: dict[str, Path], tm
     assert json.loads(target.read_text("utf-8")) == {"type": "FeatureCollection", "features": []}
 
 
+# --- Recipes and labelled sets ----------------------------------------------------------------------------
+
+SOURCES = "[sources]\nlevir_cd = 1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("stepz = 3\n" + SOURCES, "stepz"),
+        ("steps = 3\n", "at least one set under [sources]"),
+        ('domain = "ground"\nclouded = 0.2\n' + SOURCES, "clouds are the sky"),
+        ("[sources]\nlevir = 1.0\n", "unknown set 'levir'; known:"),
+        (SOURCES, "datasets/README.md"),
+    ],
+    ids=["unknown key", "no sets", "clouds on photographs", "unknown set", "no pictures"],
+)
+def test_a_recipe_that_cannot_be_run_is_refused_in_a_sentence(recipe: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(recipe, "utf-8")
+    (tmp_path / "levir_cd").mkdir()
+    command = ["train", str(tmp_path / "a.toml"), "--data", str(tmp_path), "--run", str(tmp_path / "run")]
+    result = CliRunner(env={"COLUMNS": "400", "NO_COLOR": "1"}).invoke(app, command)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 # --- Help -------------------------------------------------------------------------------------------------
 
 
