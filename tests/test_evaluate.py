@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
 from model import DATES, OUTPUTS
+from model.decision import hysteresis
 from training.evaluate import (
     MEANS,
     PEAK,
@@ -25,7 +26,7 @@ from training.evaluate import (
     table,
     temperature,
 )
-from training.metrics import Scores
+from training.metrics import Scores, score
 
 HALF = dict.fromkeys(OUTPUTS, 0.5)
 
@@ -186,6 +187,33 @@ def test_a_decision_that_would_lose_true_objects_is_not_taken() -> None:
     probability[0:20, 0:20] = 0.99
     found = decided(probability, truth)
     assert (found.objects, found.found) == (2, 2)
+
+
+@pytest.mark.parametrize(("gsd", "borne"), [(20.0, True), (2.0, False)])
+def test_as_much_is_found_as_false_changes_that_are_borne_allow(gsd: float, borne: bool) -> None:
+    """One false change in 1.6 km2 of a scene that changes is borne for an object found, in 0.016 km2 it is not."""
+    truth = np.maximum(square(0, 0, 20, 20), square(40, 40, 20, 20))
+    probability = np.where(truth == 1, 0.97, 0.1)
+    probability[40:60, 40:60] = 0.79
+    probability[0:20, 40:60] = 0.81
+    scene = predicted(probability, truth)
+    scene = replace(scene, pair=replace(scene.pair, gsd=gsd))
+    threshold, peak, mean = best_decision([scene])
+    found = score(hysteresis(scene.probabilities[2], threshold, peak, mean), truth, gsd)
+    assert (found.found, found.predicted - found.right) == ((2, 1) if borne else (1, 0))
+
+
+@pytest.mark.parametrize(("gsd", "kept"), [(30.0, 2), (2.0, 1)])
+def test_where_nothing_changed_less_is_borne(gsd: float, kept: int) -> None:
+    truth = np.maximum(square(0, 0, 20, 20), square(40, 40, 20, 20))
+    probability = np.where(truth == 1, 0.97, 0.1)
+    probability[40:60, 40:60] = 0.79
+    changed = predicted(probability, truth)
+    nothing = np.zeros((64, 64), dtype=np.uint8)
+    leaning = np.stack([np.where(square(0, 40, 20, 20) == 1, 0.81, 0.1).astype(np.float32)] * 3)
+    unchanged = Prediction(replace(pair(nothing, source="xbd_mexico"), gsd=gsd), leaning)
+    found = score(hysteresis(changed.probabilities[2], *best_decision([changed, unchanged])), truth, 0.5)
+    assert found.found == kept
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,8 @@ from model import DATES, OUTPUTS
 from model.decision import hysteresis
 from training.metrics import Reliability, Scores, score
 
-MISSED = 1
-"""An object of the validation scenes that is missed is as bad as so many false ones. In use one that is missed is worse
-than that; but these scenes hold hundreds of changes per km2, a district a few."""
-QUIET = 1.0
-"""False changes per km2 that are borne where no set has a change to miss."""
+QUIET, BORNE = 0.75, 3.0
+"""False changes per km2 that are borne in sets in which nothing changed, and in those with changes to find."""
 AS_GOOD = 0.002
 """Pixel F1 by which outlines do not differ."""
 PEAK = 0.9
@@ -170,9 +167,10 @@ def calibrate(raw: Sequence[Prediction]) -> Calibration:
 
 
 def best_threshold(predictions: Sequence[Prediction], *outputs: str) -> float:
-    """Probability from which a pixel counts: the one with the highest pixel F1 over all `outputs`."""
+    """Probability from which a pixel counts: the one with the highest pixel F1 over all `outputs`, of several as good
+    ones the strictest."""
     f1 = _f1_by_threshold(predictions, *outputs)
-    return max(f1, key=lambda threshold: f1[threshold])
+    return max(threshold for threshold in f1 if f1[threshold] >= max(f1.values()) - AS_GOOD)
 
 
 def _telling(predictions: Sequence[Prediction], *outputs: str) -> set[str]:
@@ -198,13 +196,14 @@ def _f1_by_threshold(predictions: Sequence[Prediction], *outputs: str) -> dict[f
 
 
 def best_decision(predictions: Sequence[Prediction]) -> tuple[float, float, float]:
-    """Threshold, peak and mean of change (model.decision) that miss least and raise least falsely, one weighed against
-    the other by `MISSED`; of several the strictest, then the best outlines.
+    """Threshold, peak and mean of change (model.decision) that find most objects while no more than `QUIET` and `BORNE`
+    is false; of several the strictest, then the best outlines.
 
-    Where no set has a change to miss, it is the least strict that is `QUIET`: the quietest of all would find nothing.
+    Where no set has a change to miss, it is the least strict that is quiet: the quietest of all would find nothing. The
+    strictest of all where none is.
 
-    The three are chosen together, because a patch's mean depends on where it ends. Only those that draw outlines as
-    well as the best are taken.
+    The three are chosen together, because a patch's mean depends on where it ends. Only thresholds that draw outlines
+    as well as the best are taken.
     """
     f1, sets = _f1_by_threshold(predictions, "change"), _telling(predictions, "change")
     telling = [p for p in predictions if p.pair.source in sets]
@@ -216,18 +215,18 @@ def best_decision(predictions: Sequence[Prediction]) -> tuple[float, float, floa
         for peak in {threshold, max(threshold, PEAK)}
         for mean in (0.0, *MEANS)
     ]
-    if not telling:
-        quiet = (d for d in decisions if _change_scores(others, *d).false_objects_per_km2 <= QUIET)
-        return min(quiet, default=max(decisions))
     found = {d: _change_scores(telling, *d) for d in decisions}
-    drawn = {d: scores.f1 for d, scores in found.items()}
-
-    def cost(decision: tuple[float, float, float]) -> tuple[float, ...]:
-        scores, (_, peak, mean) = found[decision] + _change_scores(others, *decision), decision
-        false, missed = scores.predicted - scores.right, scores.objects - scores.found
-        return false + MISSED * missed, -peak, -mean, -drawn[decision]
-
-    return min((d for d in decisions if drawn[d] >= max(drawn.values()) - AS_GOOD), key=cost)
+    quiet = [
+        d
+        for d in decisions
+        if (not telling or found[d].false_objects_per_km2 <= BORNE)
+        and (not others or _change_scores(others, *d).false_objects_per_km2 <= QUIET)
+    ]
+    if not quiet or not predictions:
+        return max(decisions)
+    if not telling:
+        return min(quiet)
+    return max(quiet, key=lambda d: (found[d].found, d[1], d[2], found[d].f1))
 
 
 def _change_scores(predictions: Sequence[Prediction], threshold: float, peak: float, mean: float) -> Scores:
