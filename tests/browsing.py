@@ -143,4 +143,4 @@ def visiting(browser: Browser, address: str) -> Iterator[Visit]:
     yield visit
     for context in browser.contexts:
         context.close()
-    assert visit.complaints == []
+    assert visit.complaints == [], visit.complaints
