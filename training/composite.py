@@ -112,16 +112,16 @@ def _paste(
     the ground up to `reach` pixels around it."""
     whole = mask | (_grown(mask, reach) & (source_labels != 1))
     box = _box(whole, 4)
-    patch, shape, told = source[box], whole[box], np.where(mask | ~whole, mask, source_labels)[box]
+    patch, shape, told = source[box], whole[box], np.where(mask, 1, source_labels)[box]
     if not real:  # the same outline over bare ground of the donor
-        moved = _place_for(shape, (source_labels == 0), source_labels.shape)
+        moved = _place_for(shape, source_labels == 0)
         if moved is None:
             return
         patch = source[moved]
     turns = randint(0, 3)
     patch, shape, told = np.rot90(patch, turns), np.rot90(shape, turns), np.rot90(told, turns)
     free = (labels[0] == 0) & (labels[1] == 0) & (labels[2] == 0)
-    place = _place_for(shape, free, free.shape)
+    place = _place_for(shape, free)
     if place is None:
         return
     both = real and chance(0.25)
@@ -153,7 +153,7 @@ def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int, reach: int)
     wide = _grown(gone, 2) | (_grown(gone, reach) & (labels == 0).all(axis=0))
     box = _box(wide, 2)
     shape = wide[box]
-    ground = _place_for(shape, labels[date] == 0, gone.shape)
+    ground = _place_for(shape, labels[date] == 0)
     if ground is None:
         return
     _blend(dates[date], box, dates[date][ground].copy(), shape, max(0, reach - 2))
@@ -161,16 +161,16 @@ def _cover(dates: list[Image], labels: NDArray[np.uint8], date: int, reach: int)
     labels[2][gone] = labels[1 - date][gone]  # what stood at this date alone is now at neither
 
 
-def _place_for(shape: Mask, free: Mask, size: tuple[int, ...]) -> tuple[slice, slice] | None:
+def _place_for(shape: Mask, free: Mask) -> tuple[slice, slice] | None:
     """Somewhere the shape fits onto free pixels only, each such place as likely; None if there is none."""
-    h, w = shape.shape
-    if h >= size[0] or w >= size[1]:
+    (h, w), (height, width) = shape.shape, free.shape
+    if h >= height or w >= width:
         return None
     taken = cv2.matchTemplate((~free).astype(np.float32), shape.astype(np.float32), cv2.TM_CCORR)  # pixels under it
     fits = np.flatnonzero(taken < 0.5)
     if not len(fits):
         return None
-    top, left = divmod(int(fits[randint(0, len(fits) - 1)]), size[1] - w + 1)
+    top, left = divmod(int(fits[randint(0, len(fits) - 1)]), width - w + 1)
     return slice(top, top + h), slice(left, left + w)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -130,8 +130,7 @@ class Marked(Flowable):
         canvas.clipPath(frame, stroke=0)
         canvas.drawImage(ImageReader(io.BytesIO(self.jpeg)), 0, 0, self.width, self.height)
         if self.unseen:
-            corners = [[self._place(*corner) for corner in ring] for ring in chain.from_iterable(self.unseen)]
-            _hatch(canvas, corners, self.width, self.height)
+            _hatch(canvas, self._placed(chain.from_iterable(self.unseen)), self.width, self.height)
         canvas.setLineJoin(1)
         canvas.setLineCap(1)
         for outline in self.outlines:
@@ -143,7 +142,7 @@ class Marked(Flowable):
 
     def _line(self, canvas: Canvas, outline: Outline) -> None:
         """The colour over a dark casing, so that it is seen on any ground."""
-        path = _closed(canvas, [[self._place(*corner) for corner in ring] for ring in outline.rings])
+        path = _closed(canvas, self._placed(outline.rings))
         canvas.setStrokeColor(CASING, 0.55)
         canvas.setLineWidth(2 * LINE)
         canvas.setDash()
@@ -164,6 +163,9 @@ class Marked(Flowable):
         canvas.setFillColor(WHITE, 1)
         canvas.setFont(SANS, _DIGITS)
         canvas.drawCentredString(x, y - 0.36 * _DIGITS, str(outline.id))
+
+    def _placed(self, rings: Iterable[Sequence[tuple[float, float]]]) -> Rings:
+        return [[self._place(*corner) for corner in ring] for ring in rings]
 
     def _place(self, x: float, y: float) -> tuple[float, float]:
         across = (x - self.section.left) / self.section.width
