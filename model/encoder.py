@@ -20,8 +20,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from model.vision import timm
 
-CHANNELS = (16, 24, 40, 112)
-"""Channels of the features at strides 2, 4, 8 and 16."""
+CHANNELS = (24, 40, 112)
+"""Channels of the features at strides 4, 8 and 16."""
 
 
 class _ConstantPadConv2d(nn.Conv2d):
@@ -88,18 +88,18 @@ def _load_imagenet(net: nn.Module) -> None:
 
 
 class Encoder(nn.Module):
-    """(N, 3, H, W) float32 RGB in -1..1 -> features at strides 2, 4, 8 and 16 (`CHANNELS` channels)."""
+    """(N, 3, H, W) float32 RGB in -1..1 -> features at strides 4, 8 and 16 (`CHANNELS` channels)."""
 
     def __init__(self, *, pretrained: bool = False) -> None:
         super().__init__()
-        net: Any = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(0, 1, 2, 3))
+        net: Any = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3))
         if pretrained:
             _load_imagenet(net)
         _fold(net)
         self.stem = nn.Sequential(net.conv_stem, net.bn1)
         self.blocks = net.blocks[:5]  # what lies beyond stride 16 is not used
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = self.stem(x)
         features = [x := block(x) for block in self.blocks]
-        return features[0], features[1], features[2], features[4]
+        return features[1], features[2], features[4]

@@ -1,6 +1,6 @@
 """The change network: one definition for every domain, symmetric in time by construction.
 
-A siamese encoder (EfficientNet-Lite0, ImageNet weights, strides 2, 4, 8 and 16) is shared by the two dates. A
+A siamese encoder (EfficientNet-Lite0, ImageNet weights, strides 4, 8 and 16) is shared by the two dates. A
 U-shaped decoder, also shared, gives per-date features, from which the structure head reads what stands at
 each date. A second decoder mixes the dates at every scale through |a - b| and a + b, both of which are
 unchanged when the dates are swapped, so that
@@ -12,8 +12,8 @@ falls: there both are judged together (`agreed`), which keeps the symmetry.
 
 Mixing by difference and sum follows Daudt et al., "Fully Convolutional Siamese Networks for Change
 Detection" (ICIP 2018) for the difference; the sum keeps what |a - b| loses, the level both dates share.
-Heads work at stride 4, what sharpens their outlines at stride 2, and both reach full resolution by sub-pixel
-convolution (Shi et al., CVPR 2016): nothing is computed at full resolution, which would cost more than all the rest.
+Heads work at stride 4 and reach full resolution by sub-pixel convolution (Shi et al., CVPR 2016): nothing is
+computed at full resolution, which would cost more than all the rest.
 """
 
 from __future__ import annotations
@@ -107,25 +107,6 @@ class _Head(nn.Module):
         return F.pixel_shuffle(self.logits(self.conv(x)), 4)
 
 
-class _Detail(nn.Module):
-    """Outlines at stride 2: a map at stride 4, merged with what the picture shows there, adds to its logits.
-
-    It starts by adding nothing, so that weights which had none go on as they were.
-    """
-
-    def __init__(self, c_coarse: int, channels: int, classes: int = 1) -> None:
-        super().__init__()
-        self.up = _UpBlock(c_coarse, channels)
-        self.logits = nn.Conv2d(channels, 4 * classes, 1)
-        nn.init.zeros_(self.logits.weight)
-        nn.init.zeros_(self.logits.bias)  # type: ignore[arg-type]
-
-    def forward(self, coarse: Tensor, skip: Tensor) -> tuple[Tensor, Tensor]:
-        """Features at stride 2 and logits at full resolution."""
-        features: Tensor = self.up(coarse, skip)
-        return features, F.pixel_shuffle(self.logits(features), 2)
-
-
 def agreed(logits: ChangeLogits) -> ChangeLogits:
     """Structure judged from both dates as far as nothing changed: the mean of their logits."""
     first, second, change = logits[:3]
@@ -143,7 +124,6 @@ class ChangeNet(nn.Module):
 
     Args:
         widths: decoder channels at strides 4, 8 and 16.
-        detail: channels at stride 2, where outlines are sharpened; 0 for none.
         classes: what is told apart at each date: 1 is structure or not, more are classes with structure first.
         clouds: whether what clouds hide is told, at stride 8 (`model.CLOUD_STRIDE`): clouds are large.
         pretrained: start the encoder from ImageNet weights (needs the `train` extra).
@@ -153,7 +133,6 @@ class ChangeNet(nn.Module):
         self,
         widths: tuple[int, int, int] = (48, 64, 96),
         *,
-        detail: int = 0,
         classes: int = 1,
         clouds: bool = False,
         pretrained: bool = False,
@@ -162,7 +141,7 @@ class ChangeNet(nn.Module):
         self.widths, self.classes = tuple(widths), classes
         w4, w8, w16 = widths
         self.encoder = Encoder(pretrained=pretrained)
-        self.lateral = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(CHANNELS[1:], widths, strict=True))
+        self.lateral = nn.ModuleList(nn.Conv2d(c, w, 1) for c, w in zip(CHANNELS, widths, strict=True))
         self.up8, self.up4 = _UpBlock(w16, w8), _UpBlock(w8, w4)
         self.mix16, self.mix8, self.mix4 = _Mix(w16), _Mix(w8), _Mix(w4)
         self.change16 = _conv(w16)
@@ -170,10 +149,6 @@ class ChangeNet(nn.Module):
         self.structure_head = _Head(w4, prior=0.2 if classes == 1 else 0.5, classes=classes)
         self.change_head = _Head(w4, prior=0.05)
         self.cloud_head = nn.Sequential(_conv(w8), nn.Conv2d(w8, 1, 1)) if clouds else None
-        self.lateral2 = nn.Conv2d(CHANNELS[0], detail, 1) if detail else None
-        self.mix2 = _Mix(detail) if detail else None
-        self.structure_detail = _Detail(w4, detail, classes) if detail else None
-        self.change_detail = _Detail(w4, detail) if detail else None
 
     def forward(self, before: Tensor, after: Tensor) -> ChangeLogits:
         """Score one batch of pairs.
@@ -190,28 +165,21 @@ class ChangeNet(nn.Module):
             pairs = [both.chunk(2) for both in self._date(torch.cat([before, after]))]
         else:  # one after the other: together they are no faster and take twice the memory
             pairs = list(zip(self._date(before), self._date(after), strict=True))
-        p4, p8, x16, scores, *p2 = pairs
+        p4, p8, x16, scores = pairs
         clouds = [None, None] if self.cloud_head is None else [self.cloud_head(p) for p in p8]
         d16 = self.change16(self.mix16(*x16))
         d8 = self.change8(d16, self.mix8(*p8))
-        d4 = self.change4(d8, self.mix4(*p4))
-        change = self.change_head(d4)
-        if self.change_detail is not None and self.mix2 is not None:
-            change = change + self.change_detail(d4, self.mix2(*p2[0]))[1]
+        change = self.change_head(self.change4(d8, self.mix4(*p4)))
         if self.classes == 1:
             return ChangeLogits(scores[0], scores[1], change, None, None, *clouds), (d8, d16)
         # Log-odds of structure against all the rest: what a sigmoid turns into its share of the softmax.
         first, second = (each[:, :1] - torch.logsumexp(each[:, 1:], dim=1, keepdim=True) for each in scores)
         return ChangeLogits(first, second, change, scores[0], scores[1], *clouds), (d8, d16)
 
-    def _date(self, picture: Tensor) -> tuple[Tensor, ...]:
-        """Features of one date at strides 4, 8 and 16, and its scores; with detail, features at stride 2 besides."""
-        x2, *features = self.encoder(picture.to(torch.float32) / 127.5 - 1.0)
+    def _date(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features of one date at strides 4, 8 and 16, and its scores."""
+        features = self.encoder(picture.to(torch.float32) / 127.5 - 1.0)
         x4, x8, x16 = (lateral(feature) for lateral, feature in zip(self.lateral, features, strict=True))
         p8 = self.up8(x16, x8)
         p4 = self.up4(p8, x4)
-        scores = self.structure_head(p4)
-        if self.structure_detail is None or self.lateral2 is None:
-            return p4, p8, x16, scores
-        p2, sharper = self.structure_detail(p4, self.lateral2(x2))
-        return p4, p8, x16, scores + sharper, p2
+        return p4, p8, x16, self.structure_head(p4)

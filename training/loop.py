@@ -38,30 +38,21 @@ def learning_rate_factor(step: int, recipe: Recipe) -> float:
 
 
 def _network(recipe: Recipe, *, pretrained: bool = False) -> ChangeNet:
-    return ChangeNet(
-        recipe.widths,
-        detail=recipe.detail,
-        classes=recipe.classes,
-        clouds=recipe.clouded > 0,
-        pretrained=pretrained,
-    )
+    return ChangeNet(recipe.widths, classes=recipe.classes, clouds=recipe.clouded > 0, pretrained=pretrained)
 
 
-_OPTIONAL = tuple(f"module.{part}." for part in ("cloud_head", "lateral2", "mix2", "structure_detail", "change_detail"))
-"""Parts that a network has or has not."""
-
-
-def _with_parts(average: dict[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
-    """Averaged weights of another run with the optional parts that the recipe asks for.
+def _with_heads(average: dict[str, Tensor], recipe: Recipe) -> dict[str, Tensor]:
+    """Averaged weights of another run with the heads that the recipe asks for.
 
     One that it does not ask for is dropped. One that is lacking begins alike whatever the seed, or the mean of runs
     (`average_runs`) would mean nothing there.
     """
+    head = "module.cloud_head."
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fresh = {f"module.{name}": value for name, value in _network(recipe).state_dict().items()}
-    asked = {name: average.get(name, value) for name, value in fresh.items() if name.startswith(_OPTIONAL)}
-    return {name: value for name, value in average.items() if not name.startswith(_OPTIONAL)} | asked
+    asked = {name: average.get(name, value) for name, value in fresh.items() if name.startswith(head)}
+    return {name: value for name, value in average.items() if not name.startswith(head)} | asked
 
 
 def _optimiser(net: ChangeNet, deep: DeepSupervision, recipe: Recipe) -> torch.optim.AdamW:
@@ -141,7 +132,7 @@ def train(
         log.info("resuming at step %d", step)
     elif start is not None:
         state = torch.load(start, map_location="cpu", weights_only=True)
-        average.load_state_dict(factorised(_with_parts(state["average"], recipe), net))
+        average.load_state_dict(factorised(_with_heads(state["average"], recipe), net))
         # Released checkpoints carry the averaged weights only.
         trained = state.get("net", {})
         net.load_state_dict({name: trained.get(name, value) for name, value in average.module.state_dict().items()})

@@ -36,7 +36,6 @@ class Recipe:
         small_weight: how much more a pixel of a small change may weigh than one of a house (training.loss).
         frozen_stages: stages of the encoder, counted from the image, that keep their ImageNet weights.
         widths: decoder channels at strides 4, 8 and 16.
-        detail: channels at stride 2, where outlines are sharpened; 0 for none.
         classes: what is told apart at each date: 1 for overhead imagery, the five of datasets.photographs for `ground`.
         seed: of everything random.
     """
@@ -68,7 +67,6 @@ class Recipe:
     small_weight: float = 1.0
     frozen_stages: int = 0
     widths: tuple[int, int, int] = (48, 64, 96)
-    detail: int = 0
     classes: int = 1
     seed: int = 0
 
