@@ -77,9 +77,11 @@ class Contract:
     change_peak: float
     """A changed patch counts only where its probability reaches this (see model.decision)."""
     change_mean: float
-    """A changed patch counts only if its mean probability reaches this."""
+    """A changed patch counts only if its mean probability, its rim left out, reaches this."""
     area_error_px: float
     """Standard error of a finding's area per pixel of its outline, pixels."""
+    change_rim: int = 0
+    """Width of that rim, pixels; 0 for weights released before there was one."""
     long_side: int | None = None
     """Photographs are scored at this long side, pixels; None for overhead imagery, which is scored as it is."""
     classes: tuple[str, ...] = ()
@@ -89,6 +91,11 @@ class Contract:
     findings: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By `change` and `remaining`: slope and offset that turn the logit of a patch's mean probability into that of the
     patch being right (Platt 1999). A patch is right or wrong as a whole, which its pixels cannot know."""
+
+    @property
+    def change_least(self) -> tuple[float, float, int]:
+        """What a changed patch must reach, as `model.decision.hysteresis` takes it after the threshold."""
+        return self.change_peak, self.change_mean, self.change_rim
 
     def finding_probability(self, kind: str, mean: float) -> float:
         """Probability that a finding of this kind is right, from the mean over its pixels, both 0..1."""
@@ -133,6 +140,7 @@ class Model:
                 threshold={k: float(facts["calibration"]["threshold"][k]) for k in OUTPUTS},
                 change_peak=float(facts["calibration"]["change_peak"]),
                 change_mean=float(facts["calibration"].get("change_mean", 0.0)),
+                change_rim=int(facts["calibration"].get("change_rim", 0)),
                 area_error_px=float(facts["calibration"]["area_error_px"]),
                 cloud=_number(facts["calibration"].get("cloud")),
                 findings={k: (float(a), float(b)) for k, (a, b) in facts["calibration"].get("findings", {}).items()},

@@ -47,7 +47,8 @@ def classify(layers: Layers, observed: Mask, contract: Contract) -> KindMasks:
     patch, not for each pixel, unless both directions have a considerable share of it.
     """
     t = contract.threshold
-    change = hysteresis(layers.change, t["change"], contract.change_peak, contract.change_mean) & observed
+    seen = np.where(observed, layers.change, np.float32(0))  # what is not observed vouches for nothing
+    change = hysteresis(seen, t["change"], *contract.change_least)
     grows = layers.structure_after >= layers.structure_before
     count, labels = cv2.connectedComponents(change.astype(np.uint8), connectivity=8)
     size = np.bincount(labels.ravel(), minlength=count)

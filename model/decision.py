@@ -10,24 +10,41 @@ MIN_OBJECT_PX = 40
 """The smallest object that is counted in evaluation, and reported in use."""
 MIN_PEAK_PX = MIN_OBJECT_PX // 2
 """So many pixels of a patch must reach the peak."""
+RIM_PX = 2
+"""What counts as the rim of a patch: outlines are blurred by about as much."""
 
 
-def hysteresis(probability: NDArray[np.float32], threshold: float, peak: float, mean: float = 0.0) -> NDArray[np.bool_]:
-    """Pixels from `threshold` on, in patches (8-connected) of which `MIN_PEAK_PX` pixels reach `peak`, and all together
-    `mean`.
+def within(mask: NDArray[np.bool_], rim: int) -> NDArray[np.bool_]:
+    """Pixels of a mask (H, W) further than `rim` pixels from what it leaves out; beyond the picture it goes on."""
+    square = np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)
+    return np.asarray(cv2.erode(mask.astype(np.uint8), square) > 0, dtype=np.bool_)
+
+
+def hysteresis(
+    probability: NDArray[np.float32], threshold: float, peak: float, mean: float = 0.0, rim: int = 0
+) -> NDArray[np.bool_]:
+    """Pixels from `threshold` on, in patches (8-connected) of which `MIN_PEAK_PX` pixels reach `peak`, and all within
+    the rim together `mean`.
 
     The low threshold draws the outline, the others decide whether there is anything at all: a leaning roof or a
     shadow leaves broad, half-hearted patches, a structure that appeared does not. Canny (PAMI 1986) on edges.
 
+    A rim is blurred whatever it surrounds, and most of a shed is rim: with the rim counted in, small patches would have
+    to be surer than large ones.
+
     Args:
         probability: (H, W) float32 in 0..1.
+        rim: width of the rim that the mean leaves out, pixels. A patch that is nothing but rim counts as a whole.
     """
     mask: NDArray[np.bool_] = probability >= threshold
     if peak <= threshold and mean <= threshold:
         return mask
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     flat = labels.ravel()
-    kept = np.bincount(flat, weights=probability.ravel(), minlength=count) >= mean * np.bincount(flat, minlength=count)
+    inside = within(mask, rim).ravel()
+    inside |= (np.bincount(flat, weights=inside, minlength=count) == 0)[flat]
+    total = np.bincount(flat, weights=probability.ravel() * inside, minlength=count)
+    kept = total >= mean * np.bincount(flat, weights=inside, minlength=count)
     if peak > threshold:
         kept &= np.bincount(flat, weights=(probability >= peak).ravel(), minlength=count) >= MIN_PEAK_PX
     kept[0] = False

@@ -92,11 +92,11 @@ def measure(model: Model, data: Path, *, shift_px: int = 0) -> dict[str, dict[st
     contract, predict = model.contract, _predictor(model)
     if shift_px:
         moved = _shown(predict_shifted(data, _sources(data), predict, shift_px), contract.cloud)
-        scores = table(moved, contract.threshold, contract.change_peak, contract.change_mean)
+        scores = table(moved, contract.threshold, *contract.change_least)
         return {name: s.as_dict() for name, s in scores.items() if name.endswith("/change")}
     for suffix, swap in (("", False), (" (swapped)", True)):
         predictions = _shown(predict_validation(data, _sources(data), predict, swap=swap), contract.cloud)
-        scores = table(predictions, contract.threshold, contract.change_peak, contract.change_mean)
+        scores = table(predictions, contract.threshold, *contract.change_least)
         rows |= {name + suffix: s.as_dict() for name, s in scores.items()}
     return rows
 

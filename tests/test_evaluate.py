@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
 from model import DATES, OUTPUTS
-from model.decision import hysteresis
+from model.decision import RIM_PX, hysteresis
 from training.evaluate import (
     MEANS,
     PEAK,
@@ -46,7 +46,7 @@ def decided(probability: NDArray[Any], change: NDArray[np.uint8]) -> Scores:
     """Scores of change with the decision that is chosen for it."""
     prediction = predicted(probability, change)
     threshold, peak, mean = best_decision([prediction])
-    return table([prediction], HALF | {"change": threshold}, peak, mean)["ida/change"]
+    return table([prediction], HALF | {"change": threshold}, peak, mean, RIM_PX)["ida/change"]
 
 
 def square(top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
@@ -199,7 +199,7 @@ def test_as_much_is_found_as_false_changes_that_are_borne_allow(gsd: float, born
     scene = predicted(probability, truth)
     scene = replace(scene, pair=replace(scene.pair, gsd=gsd))
     threshold, peak, mean = best_decision([scene])
-    found = score(hysteresis(scene.probabilities[2], threshold, peak, mean), truth, gsd)
+    found = score(hysteresis(scene.probabilities[2], threshold, peak, mean, RIM_PX), truth, gsd)
     assert (found.found, found.predicted - found.right) == ((2, 1) if borne else (1, 0))
 
 
@@ -212,12 +212,12 @@ def test_where_nothing_changed_less_is_borne(gsd: float, kept: int) -> None:
     nothing = np.zeros((64, 64), dtype=np.uint8)
     leaning = np.stack([np.where(square(0, 40, 20, 20) == 1, 0.81, 0.1).astype(np.float32)] * 3)
     unchanged = Prediction(replace(pair(nothing, source="xbd_mexico"), gsd=gsd), leaning)
-    found = score(hysteresis(changed.probabilities[2], *best_decision([changed, unchanged])), truth, 0.5)
+    found = score(hysteresis(changed.probabilities[2], *best_decision([changed, unchanged]), RIM_PX), truth, 0.5)
     assert found.found == kept
 
 
 @pytest.mark.parametrize(
-    ("alarm", "decision"), [(0.1, (0.5, 0.5, 0.0)), (0.75, (0.5, 0.5, 0.78)), (0.95, (0.5, 0.9, 0.86))]
+    ("alarm", "decision"), [(0.1, (0.5, 0.5, 0.0)), (0.75, (0.5, 0.5, 0.78)), (0.95, (0.5, 0.9, 0.92))]
 )
 def test_with_nothing_to_miss_the_decision_is_the_least_strict_that_is_quiet(
     alarm: float, decision: tuple[float, float, float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -28,6 +29,7 @@ CONTRACT = Contract(
     change_mean=0.6,
     area_error_px=0.5,
 )
+RIMMED = replace(CONTRACT, change_mean=0.7, change_rim=2)
 
 
 def blobs(seed: int, height: int = 160, width: int = 120) -> NDArray[np.uint8]:
@@ -43,9 +45,11 @@ def blobs(seed: int, height: int = 160, width: int = 120) -> NDArray[np.uint8]:
     return np.concatenate([levels, coverage[None].astype(np.uint8)])
 
 
-def traced(layers: NDArray[np.uint8], rows: int, monkeypatch: pytest.MonkeyPatch) -> list[Patch]:
+def traced(
+    layers: NDArray[np.uint8], rows: int, monkeypatch: pytest.MonkeyPatch, contract: Contract = CONTRACT
+) -> list[Patch]:
     monkeypatch.setattr(module, "_PIXELS_AT_ONCE", rows * layers.shape[2])
-    found = trace(lambda top, bottom: layers[:, top:bottom], *layers.shape[1:], CONTRACT)
+    found = trace(lambda top, bottom: layers[:, top:bottom], *layers.shape[1:], contract)
     return sorted(found, key=lambda patch: patch.rank)
 
 
@@ -56,11 +60,14 @@ def burnt(patches: list[Patch], kind: str, shape: tuple[int, int]) -> Any:
     return rasterize(shapes, out_shape=shape).astype(bool) if shapes else np.zeros(shape, bool)
 
 
+@pytest.mark.parametrize("contract", [CONTRACT, RIMMED], ids=["whole", "rim"])
 @pytest.mark.parametrize("seed", range(4))
-def test_they_cover_what_classifying_the_whole_picture_covers(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_cover_what_classifying_the_whole_picture_covers(
+    seed: int, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layers = blobs(seed)
-    whole = classify(Layers(*(layers[:3].astype(np.float32) / LEVELS)), layers[3] == 1, CONTRACT)
-    patches = traced(layers, 16, monkeypatch)
+    whole = classify(Layers(*(layers[:3].astype(np.float32) / LEVELS)), layers[3] == 1, contract)
+    patches = traced(layers, 16, monkeypatch, contract)
     for kind in ("new", "remaining", "removed"):
         mask = getattr(whole, kind)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
@@ -70,10 +77,13 @@ def test_they_cover_what_classifying_the_whole_picture_covers(seed: int, monkeyp
         assert sum(p.kind == kind for p in patches) == large.sum()
 
 
+@pytest.mark.parametrize("contract", [CONTRACT, RIMMED], ids=["whole", "rim"])
 @pytest.mark.parametrize("rows", [16, 17, 50])
-def test_it_does_not_matter_where_the_rows_are_cut(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_matter_where_the_rows_are_cut(
+    rows: int, contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
     layers = blobs(7)
-    a, b = traced(layers, 160, monkeypatch), traced(layers, rows, monkeypatch)
+    a, b = traced(layers, 160, monkeypatch, contract), traced(layers, rows, monkeypatch, contract)
     assert len(a) > 10
     assert [(p.kind, p.probability) for p in a] == [(p.kind, p.probability) for p in b]
     for p, q in zip(a, b, strict=True):
@@ -106,6 +116,14 @@ def test_a_patch_counts_by_the_mean_of_all_of_it(monkeypatch: pytest.MonkeyPatch
     layers[2, 12:24, 10:14] = 240
     (patch,) = traced(layers, 16, monkeypatch)
     assert patch.polygon.equals(shapely.box(10, 4, 14, 60))
+
+
+def test_the_mean_leaves_out_a_rim_that_lies_in_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = plain()
+    layers[1:3, 14:34, 10:30] = 120
+    layers[2, 16:32, 12:28] = 240  # from the first row of a run on: the rim is in the one before
+    assert traced(layers, 16, monkeypatch, replace(RIMMED, change_mean=0.9))
+    assert not traced(layers, 16, monkeypatch, replace(RIMMED, change_mean=0.9, change_rim=1))
 
 
 def test_the_direction_is_decided_for_the_whole_patch(monkeypatch: pytest.MonkeyPatch) -> None:

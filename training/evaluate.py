@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE, LabelledPair, read_set
 from model import DATES, OUTPUTS
-from model.decision import hysteresis
+from model.decision import RIM_PX, hysteresis
 from training.metrics import Reliability, Scores, score
 
 QUIET, BORNE = 0.75, 3.0
@@ -20,7 +20,7 @@ QUIET, BORNE = 0.75, 3.0
 AS_GOOD = 0.002
 """Pixel F1 by which outlines do not differ."""
 PEAK = 0.9
-MEANS = (0.6, 0.65, 0.7, 0.74, 0.78, 0.8, 0.82, 0.84, 0.86)
+MEANS = (0.6, 0.65, 0.7, 0.74, 0.78, 0.8, 0.82, 0.84, 0.86, 0.88, 0.9, 0.92)
 
 
 Predict = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]
@@ -69,17 +69,21 @@ def predict_validation(
 
 
 def table(
-    predictions: Sequence[Prediction], threshold: dict[str, float], change_peak: float = 0.0, change_mean: float = 0.0
+    predictions: Sequence[Prediction],
+    threshold: dict[str, float],
+    change_peak: float = 0.0,
+    change_mean: float = 0.0,
+    change_rim: int = 0,
 ) -> dict[str, Scores]:
     """Scores by `set/output`, for every output of which the set has labels of both classes or, for change,
     any labels at all (a set in which nothing changed tells false alarms).
 
-    `change_peak` and `change_mean` are what a changed patch must reach somewhere, and on average, to count
-    (model.decision).
+    `change_peak` and `change_mean` are what a changed patch must reach somewhere, and on average within its rim, to
+    count (model.decision).
     """
     rows: dict[str, Scores] = {}
     for prediction, output in _measured(predictions, OUTPUTS):
-        least = (change_peak, change_mean) if output == "change" else (0.0, 0.0)
+        least = (change_peak, change_mean, change_rim) if output == "change" else (0.0, 0.0, 0)
         mask = hysteresis(prediction.probabilities[OUTPUTS.index(output)], threshold[output], *least)
         key = f"{prediction.pair.source}/{output}"
         rows[key] = rows.get(key, Scores()) + score(mask, prediction.truth(output), prediction.pair.gsd)
@@ -148,11 +152,12 @@ class Calibration:
     threshold: dict[str, float]
     change_peak: float
     change_mean: float
+    change_rim: int = RIM_PX
 
     @property
-    def decision(self) -> tuple[dict[str, float], float, float]:
+    def decision(self) -> tuple[dict[str, float], float, float, int]:
         """What `table` takes besides predictions."""
-        return self.threshold, self.change_peak, self.change_mean
+        return self.threshold, self.change_peak, self.change_mean, self.change_rim
 
 
 def calibrate(raw: Sequence[Prediction]) -> Calibration:
@@ -196,8 +201,8 @@ def _f1_by_threshold(predictions: Sequence[Prediction], *outputs: str) -> dict[f
 
 
 def best_decision(predictions: Sequence[Prediction]) -> tuple[float, float, float]:
-    """Threshold, peak and mean of change (model.decision) that find most objects while no more than `QUIET` and `BORNE`
-    is false; of several the strictest, then the best outlines.
+    """Threshold, peak and mean of change within its rim (model.decision) that find most objects while no more than
+    `QUIET` and `BORNE` is false; of several the strictest, then the best outlines.
 
     Where no set has a change to miss, it is the least strict that is quiet: the quietest of all would find nothing. The
     strictest of all where none is.
@@ -232,7 +237,7 @@ def best_decision(predictions: Sequence[Prediction]) -> tuple[float, float, floa
 def _change_scores(predictions: Sequence[Prediction], threshold: float, peak: float, mean: float) -> Scores:
     total = Scores()
     for prediction in predictions:
-        mask = hysteresis(prediction.probabilities[2], threshold, peak, mean)
+        mask = hysteresis(prediction.probabilities[2], threshold, peak, mean, RIM_PX)
         total += score(mask, prediction.truth("change"), prediction.pair.gsd)
     return total
 

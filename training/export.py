@@ -79,7 +79,7 @@ def anonymous(model: onnx.ModelProto) -> onnx.ModelProto:
 def write_manifest(
     path: Path, *, name: str, version: str, domain: str, sha256: str, gsd_range: tuple[float, float] | None,
     threshold: dict[str, float], temperature: dict[str, float], change_peak: float, change_mean: float,
-    area_error_px: float,
+    area_error_px: float, change_rim: int = 0,
     long_side: int | None = None, classes: tuple[str, ...] = (),
     findings: dict[str, tuple[float, float]] | None = None, cloud: float | None = None, **facts: Any,
 ) -> None:  # fmt: skip
@@ -89,7 +89,8 @@ def write_manifest(
         gsd_range: metres per pixel the weights were trained on; None for photographs.
         threshold: output -> calibrated probability from which a pixel counts.
         temperature: output -> divisor of its logits (Guo et al., ICML 2017).
-        change_peak, change_mean: what a changed patch must reach somewhere, and on average (model.decision).
+        change_peak, change_mean, change_rim: what a changed patch must reach somewhere, and on average within a rim
+            of so many pixels (model.decision).
         area_error_px: standard error of a finding's area per pixel of its outline.
         findings: `change` and `remaining` -> slope and offset of a finding's logit (training.outcomes.platt).
         cloud: probability of cloud from which the ground counts as hidden; None for weights that tell no clouds.
@@ -103,7 +104,7 @@ def write_manifest(
         "output": {"names": output_names(classes=bool(classes), clouds=cloud is not None),
                    "classes": classes, "layout": "NCHW", "dtype": "float32", "meaning": "logits"},
         "calibration": {"temperature": temperature, "threshold": threshold, "change_peak": change_peak,
-                        "change_mean": change_mean,
+                        "change_mean": change_mean, "change_rim": change_rim,
                         "area_error_px": area_error_px, "cloud": cloud, "findings": findings or {}},
         **facts,
     }  # fmt: skip

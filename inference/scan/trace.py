@@ -27,7 +27,7 @@ from inference.findings import KINDS, Kind
 from inference.model import Contract
 from inference.scan.window import LEVELS, OBSERVED
 from inference.vectorise import ONE_SIDED
-from model.decision import MIN_OBJECT_PX, MIN_PEAK_PX
+from model.decision import MIN_OBJECT_PX, MIN_PEAK_PX, within
 
 _PIXELS_AT_ONCE = 4_000_000
 """The fewer, the more outlines have to be joined: with a quarter of it tracing takes a third longer."""
@@ -140,12 +140,16 @@ class _Decided:
 
 
 def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _Decided:
-    base, sums = [0], [np.zeros((4, 1), np.int64)]
+    base, sums = [0], [np.zeros((6, 1), np.int64)]
     union = _Union()
     above: Numbers | None = None
     peak = _level(contract.change_peak) if contract.change_peak > contract.threshold["change"] else 0
     for top, bottom in bands:
-        layers = rows(top, bottom)
+        first = max(0, top - contract.change_rim)  # a rim may lie in the rows above and below
+        layers = rows(first, min(bands[-1][1], bottom + contract.change_rim))
+        here = slice(top - first, bottom - first)
+        inside = within(_changed(layers, contract), contract.change_rim)[here]
+        layers = layers[:, here]
         count, labels = _label(_changed(layers, contract))
         changed = np.flatnonzero(labels)
         label = labels.ravel()[changed]
@@ -156,6 +160,8 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
                 np.bincount(label[change >= peak], minlength=count),
                 np.bincount(label[stands >= stood], minlength=count),
                 np.bincount(label, weights=change, minlength=count).astype(np.int64),
+                np.bincount(label, weights=inside.ravel()[changed], minlength=count).astype(np.int64),
+                np.bincount(label, weights=change * inside.ravel()[changed], minlength=count).astype(np.int64),
             ])[:, 1:]
         )  # fmt: skip
         numbers = np.where(labels[[0, -1]] > 0, labels[[0, -1]].astype(np.int64) + base[-1], 0)
@@ -164,16 +170,17 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
                 union.join(a, b)
         above = numbers[1]
         base.append(base[-1] + count - 1)
-    size, certain, growing, total = np.concatenate(sums, axis=1)
-    root = np.arange(len(size))
+    parts = np.concatenate(sums, axis=1)
+    root = np.arange(parts.shape[1])
     for item, speaker in union.items():
         root[item] = speaker
-    size, certain, growing, total = (
-        np.bincount(root, weights=x, minlength=len(root)) for x in (size, certain, growing, total)
+    size, certain, growing, total, inner, inner_total = (
+        np.bincount(root, weights=x, minlength=len(root)) for x in parts
     )
     share = growing / np.maximum(size, 1)
     way = np.where(share >= ONE_SIDED, 1, np.where(share <= 1 - ONE_SIDED, -1, 0)).astype(np.int8)
-    counts = (certain >= (MIN_PEAK_PX if peak else 0)) & (total >= contract.change_mean * LEVELS * size)
+    total, pixels = np.where(inner > 0, inner_total, total), np.where(inner > 0, inner, size)
+    counts = (certain >= (MIN_PEAK_PX if peak else 0)) & (total >= contract.change_mean * LEVELS * pixels)
     return _Decided(base, counts[root], way[root])
 
 

@@ -33,7 +33,7 @@ def main() -> None:
         samples = Samples(recipe, data, SCENES, "validation")
         for before, after, labels in map(samples.__getitem__, range(SCENES)):
             seen = model.probabilities(*(date.numpy()[None] for date in (before, after)))[0, 2]
-            changed = hysteresis(seen, contract.threshold["change"], contract.change_peak, contract.change_mean)
+            changed = hysteresis(seen, contract.threshold["change"], *contract.change_least)
             counts = score(changed, labels[2].numpy(), 1.0)
             false += counts.predicted - counts.right
             _, objects, stats, _ = cv2.connectedComponentsWithStats((labels[2].numpy() == 1).astype(np.uint8))

@@ -40,7 +40,7 @@ def main() -> None:
         total = Scores()
         for pair in read_set(data, "levir_cd", "validation"):
             change = _probabilities(model, pair, gsd)[2]
-            seen = hysteresis(change, contract.threshold["change"], contract.change_peak, contract.change_mean)
+            seen = hysteresis(change, contract.threshold["change"], *contract.change_least)
             total += score(seen, pair.change, pair.gsd)
         false = total.predicted - total.right
         print(f"change at {gsd:.2f} m: F1 {total.f1:.3f}, object recall {total.object_recall:.3f}, {false:2d} false")

@@ -30,7 +30,7 @@ def _restyled(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def main() -> None:
     data, model = data_and_model()
     contract = model.contract
-    decision = contract.threshold, contract.change_peak, contract.change_mean
+    decision = contract.threshold, *contract.change_least
     pairs = [pair for source in SETS for pair in read_set(data, source, "validation")]
     plain, other = [], []
     for seed, pair in enumerate(pairs):
