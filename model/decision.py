@@ -10,8 +10,8 @@ MIN_OBJECT_PX = 40
 """The smallest object that is counted in evaluation, and reported in use."""
 MIN_PEAK_PX = MIN_OBJECT_PX // 2
 """So many pixels of a patch must reach the peak."""
-RIM_PX = 2
-"""What counts as the rim of a patch: outlines are blurred by about as much."""
+RIM_PX = 1
+"""What training takes for the rim of a patch: it is blurred whatever it surrounds."""
 
 
 def within(mask: NDArray[np.bool_], rim: int) -> NDArray[np.bool_]:
