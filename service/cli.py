@@ -333,10 +333,13 @@ def evaluate(
     shift: Annotated[int, typer.Option(min=0, help="Move one date by so many pixels; figures of change only.")] = 0,
 ) -> None:
     """Measure released weights on the validation splits, both ways in time."""
-    from inference.model import Model
+    from inference.model import Model, ModelError
     from service.release import measure
 
-    model = Model.load(domain)
+    try:
+        model = Model.load(domain)
+    except ModelError as error:
+        _fail(str(error))
     with _plainly(), err.status("evaluating"):
         rows = measure(model, data, shift_px=shift)
     if as_json:

@@ -235,6 +235,14 @@ def test_a_recipe_that_cannot_be_run_is_refused_in_a_sentence(recipe: str, said:
     assert "Traceback" not in result.stderr
 
 
+def test_weights_that_are_not_there_are_named_in_a_sentence(tmp_path: Path) -> None:
+    runner = CliRunner(env={"COLUMNS": "400", "NO_COLOR": "1"})
+    result = runner.invoke(app, ["evaluate", "--data", str(tmp_path), "--domain", "underground"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "underground" in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
 # --- Help -------------------------------------------------------------------------------------------------
 
 
