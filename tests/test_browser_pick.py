@@ -65,6 +65,8 @@ def test_from_the_start_page_to_the_result_with_the_keyboard(visit: Visit) -> No
     page.wait_for_url("**/pairs/*")
     expect(page.locator(".verdict")).to_have_attribute("data-verdict", "new")
     expect(page.locator(".sources")).to_contain_text("new L1.tif")
+    # On its way the arrow passes a scene that does not show this place; whether its picture is asked for is a race.
+    visit.complaints[:] = [each for each in visit.complaints if "scene-blind/after" not in each]
 
 
 def test_what_cannot_be_compared_is_said_at_once(visit: Visit) -> None:
