@@ -124,12 +124,15 @@ def score(
 
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """Say what a recipe or a folder of labelled sets lacks as a sentence: what reads them documents these errors."""
+    """Say what a recipe, weights or a folder of labelled sets lack as a sentence: what reads them documents these
+    errors."""
+    from inference.model import ModelError
+
     try:
         yield
     except KeyError as error:
         _fail(str(error.args[0]))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, ModelError) as error:
         _fail(str(error))
 
 
@@ -333,15 +336,11 @@ def evaluate(
     shift: Annotated[int, typer.Option(min=0, help="Move one date by so many pixels; figures of change only.")] = 0,
 ) -> None:
     """Measure released weights on the validation splits, both ways in time."""
-    from inference.model import Model, ModelError
+    from inference.model import Model
     from service.release import measure
 
-    try:
-        model = Model.load(domain)
-    except ModelError as error:
-        _fail(str(error))
     with _plainly(), err.status("evaluating"):
-        rows = measure(model, data, shift_px=shift)
+        rows = measure(Model.load(domain), data, shift_px=shift)
     if as_json:
         print(json.dumps(rows))
         return

@@ -125,7 +125,9 @@ class Visit:
         viewport = {"width": width, "height": 900}
         page = self.browser.new_context(locale=locale, viewport=viewport, **options).new_page()
         page.set_default_timeout(15_000)
-        page.on("console", lambda message: self.complaints.append(f"console: {message.text} ({message.location})"))
+        page.on(
+            "console", lambda message: self.complaints.append(f"console: {message.text} ({message.location['url']})")
+        )
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("request", lambda request: self._note(request.url))
         page.goto(self.address + path)

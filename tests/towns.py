@@ -60,7 +60,7 @@ class Town:
     def open(self, context: BrowserContext, path: str) -> Page:
         page = context.new_page()
         page.set_default_timeout(60_000)
-        page.on("console", lambda message: self._note(f"console: {message.text}"))
+        page.on("console", lambda message: self._note(f"console: {message.text} ({message.location['url']})"))
         page.on("pageerror", lambda error: self._note(f"error: {error}"))
         page.on("request", lambda request: self._own(request.url))
         page.goto(self.address + path, wait_until="domcontentloaded")

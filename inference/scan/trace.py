@@ -147,21 +147,20 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
     for top, bottom in bands:
         first = max(0, top - contract.change_rim)  # a rim may lie in the rows above and below
         layers = rows(first, min(bands[-1][1], bottom + contract.change_rim))
-        here = slice(top - first, bottom - first)
-        inside = within(_changed(layers, contract), contract.change_rim)[here]
-        layers = layers[:, here]
-        count, labels = _label(_changed(layers, contract))
+        seen, here = _changed(layers, contract), slice(top - first, bottom - first)
+        inside, layers = within(seen, contract.change_rim)[here], layers[:, here]
+        count, labels = _label(seen[here])
         changed = np.flatnonzero(labels)
         label = labels.ravel()[changed]
-        stood, stands, change = (layer.ravel()[changed] for layer in layers[:3])
+        stood, stands, change, inner = (layer.ravel()[changed] for layer in (*layers[:3], inside))
         sums.append(
             np.stack([
                 np.bincount(label, minlength=count),
                 np.bincount(label[change >= peak], minlength=count),
                 np.bincount(label[stands >= stood], minlength=count),
                 np.bincount(label, weights=change, minlength=count).astype(np.int64),
-                np.bincount(label, weights=inside.ravel()[changed], minlength=count).astype(np.int64),
-                np.bincount(label, weights=change * inside.ravel()[changed], minlength=count).astype(np.int64),
+                np.bincount(label, weights=inner, minlength=count).astype(np.int64),
+                np.bincount(label, weights=change * inner, minlength=count).astype(np.int64),
             ])[:, 1:]
         )  # fmt: skip
         numbers = np.where(labels[[0, -1]] > 0, labels[[0, -1]].astype(np.int64) + base[-1], 0)
