@@ -1,13 +1,15 @@
-"""Structures that a set does not label, filled in as a trained network sees them where it is sure.
+"""What a trained network says of structures in labelled sets: filled in where nothing is labelled, doubted where it is.
 
 A set that labels change only (LEVIR-CD) says nothing of what stood all the while, so nothing could be cut out of its
-scenes or put into them (training.composite). `jingdi fill-labels` writes what released weights see in its training
-pictures (training.label_filling), `FOLDER/<set>/<layer>/<picture>.png`; training reads it where that is given.
-What the set does label stands. Self-training after Lee, "Pseudo-Label" (ICML workshops 2013).
+scenes or put into them (training.composite). Others outline houses of which trees, shadow or bare ground is all that
+can be seen: pasted into a scene they would teach that trees are houses. `jingdi fill-labels` writes what released
+weights see in the training pictures (training.label_filling), `FOLDER/<set>/<layer>/<picture>.png`; training reads it
+where that is given. Self-training after Lee, "Pseudo-Label" (ICML workshops 2013).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,18 +34,32 @@ def write(folder: Path, source: str, name: str, layer: str, labels: NDArray[np.u
 
 
 def filled(entry: Entry, folder: Path) -> Entry:
-    """The entry, with its unknown structures filled in when it is read; as it is where `folder` has nothing of it."""
+    """The entry, read with what `folder` has of it; as it is where that is nothing.
+
+    Of a set that does not label structures what was seen is filled in, of others what was doubted is not labelled.
+    """
     if not all(_file(folder, entry.source, entry.name, layer).is_file() for layer in _DATES):
         return entry
-    return replace(entry.then(partial(_fill, folder=folder)), structures_known=True)
+    change = _doubt if entry.structures_known else _fill
+    return replace(entry.then(partial(change, folder=folder)), structures_known=True)
 
 
 def _fill(pair: LabelledPair, folder: Path) -> LabelledPair:
-    def known(layer: str) -> NDArray[np.uint8]:
+    return _told(pair, folder, lambda labels, seen: np.where(labels != IGNORE, labels, seen))
+
+
+def _doubt(pair: LabelledPair, folder: Path) -> LabelledPair:
+    return _told(pair, folder, lambda labels, seen: np.where(seen == IGNORE, seen, labels))
+
+
+def _told(
+    pair: LabelledPair, folder: Path, tell: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
+) -> LabelledPair:
+    def told(layer: str) -> NDArray[np.uint8]:
         labels: NDArray[np.uint8] = getattr(pair, layer)
         path = _file(folder, pair.source, pair.name, layer)
         seen = read_labels(path, labels.shape, "write it again with jingdi fill-labels")
-        return np.where(labels != IGNORE, labels, seen)
+        return tell(labels, seen)
 
-    before, after = (known(layer) for layer in _DATES)
+    before, after = (told(layer) for layer in _DATES)
     return replace(pair, structure_before=before, structure_after=after)

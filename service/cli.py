@@ -288,7 +288,7 @@ def fill_labels(
     data: DataOption,
     to: Annotated[Path, typer.Option(help="Folder to write, for `train --filled`.")],
 ) -> None:
-    """Write what released weights surely see of structures that sets do not label (`train` extra)."""
+    """Write what released weights see of structures that sets do not label, and doubt of others (`train` extra)."""
     from service.release import fill
 
     with _plainly(), err.status("filling labels"):

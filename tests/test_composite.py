@@ -161,6 +161,28 @@ def test_who_builds_or_clears_changes_the_ground_around_it_too(base: Sample, don
     assert wider[1.0] > 3 * wider[0.0]
 
 
+def test_a_shed_brings_bare_ground_around_it(base: Sample, donor: Sample) -> None:
+    """Of the donor, not of the roof that it is a piece of: neither a structure nor a change."""
+    original, ground = base["labels"][0] == 1, torch.tensor([100, 100, 100], dtype=torch.float32)[:, None, None]
+    torch.manual_seed(0)
+    beside, roofs = [], 0
+    for sample in (composite(base, donor, sheds=1.0, yards=1.0) for _ in range(40)):
+        before, after, change = sample["labels"]
+        assert torch.equal(change == 1, before != after)
+        for image, layer in ((sample["before"], before), (sample["after"], after)):
+            stands = ((layer == 1) & ~original).numpy().astype(np.uint8)
+            count, shapes = cv2.connectedComponents(stands)
+            for i in range(1, count):
+                shed = (shapes == i).astype(np.uint8)
+                wide, near = (cv2.dilate(shed, np.ones((k, k), np.uint8)) > 0 for k in (7, 5))
+                around = (image.float() - ground)[:, torch.from_numpy(wide & ~near)]
+                beside.append(float(around.abs().amax(dim=0).median()))
+                roofs += float(image.float()[0, torch.from_numpy(shed > 0)].median()) > 150
+    assert len(beside) > 20
+    assert roofs > 0.9 * len(beside)
+    assert np.median(beside) < 10, "the donor's ground; the base's own is 20 away"
+
+
 def test_the_doubtful_rim_of_a_building_that_appears_comes_along_and_says_nothing(base: Sample, donor: Sample) -> None:
     rim = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     rim[18:36, 28:50] = True

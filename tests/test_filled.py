@@ -1,4 +1,4 @@
-"""Structures filled in where a set does not label them: what it does label stands, and nobody gets them unasked."""
+"""Structures filled in where a set does not label them and doubted where it does; nobody gets either unasked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datasets.filled import write
 from datasets.labelled import IGNORE, read_set
 from model import DATES
 from tests.miniature import recipe
-from training.label_filling import BARE, STANDS, believed, fill
+from training.label_filling import BARE, STANDS, UNSEEN, believed, doubtful, fill
 from training.samples import Samples
 
 
@@ -28,8 +28,34 @@ def test_only_what_is_sure_is_believed() -> None:
     assert believed(seen).tolist() == [[1, IGNORE, IGNORE, 0]]
 
 
-def test_sets_without_structures_get_them_and_the_others_stay(sets: Path, tmp_path: Path) -> None:
-    written = fill(sets, ("levir_cd", "xbd_mexico"), bright, tmp_path)
+def test_a_structure_of_which_nothing_is_seen_is_doubted_as_a_whole() -> None:
+    labels = np.zeros((4, 9), np.uint8)
+    labels[1:3, 1:3] = labels[1:3, 6:8] = 1
+    labels[0, 4] = IGNORE
+    probability = np.full((4, 9), UNSEEN + 0.01, np.float32)
+    probability[:, :5] = UNSEEN - 0.01
+    expected = labels.copy()
+    expected[1:3, 1:3] = IGNORE
+    assert np.array_equal(doubtful(probability, labels), expected)
+
+
+def test_labelled_structures_that_nobody_sees_are_not_labelled(sets: Path, tmp_path: Path) -> None:
+    def half_blind(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
+        stands, blind = np.ones(before.shape[:2], np.float32), np.zeros(before.shape[:2], np.float32)
+        return np.stack([stands, blind, blind])
+
+    written = fill(sets, ("xbd_mexico",), half_blind, tmp_path)
+    plain, doubted = (read_set(sets, "xbd_mexico", "train", mended=True, filled=f) for f in (None, tmp_path))
+    assert written == [f"xbd_mexico/{name}" for name in plain.names]
+    pair, before = doubted[0], plain[0]
+    assert (before.structure_after == 1).any()
+    assert np.array_equal(pair.structure_before, before.structure_before)
+    assert np.array_equal(pair.structure_after, np.where(before.structure_after == 1, IGNORE, before.structure_after))
+    assert np.array_equal(pair.change, before.change)
+
+
+def test_sets_without_structures_get_them(sets: Path, tmp_path: Path) -> None:
+    written = fill(sets, ("levir_cd",), bright, tmp_path)
     plain, filled = (read_set(sets, "levir_cd", "train", filled=folder) for folder in (None, tmp_path))
     assert written == [f"levir_cd/{name}" for name in plain.names]
     assert not plain.entries[0].structures_known

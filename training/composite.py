@@ -36,8 +36,8 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0, yards: float = 0.
         donor: crop of another pair, of the same size, from whose first date buildings and ground are cut.
         sheds: share of what is pasted of which only a small rectangle is: no set has labelled sheds. What is covered is
             covered whole: a light rectangle in the middle of a roof is no structure that is gone.
-        yards: share of what is pasted that brings the ground around it, which is no structure: whoever builds changes
-            the ground as well, and a seam that always runs along the wall would give a pasted building away.
+        yards: share of what is pasted that brings ground around it, which is no structure: whoever builds changes the
+            ground as well, and a seam that always runs along the wall would give a pasted building away.
     """
     dates = [_hwc(base["before"]), _hwc(base["after"])]
     labels = base["labels"].numpy().copy()
@@ -49,13 +49,15 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0, yards: float = 0.
         if draw < 0.30:
             _cover(dates, labels, date, randint(*_YARD) if yards and chance(yards) else 0)
         elif buildings:
-            mask = buildings[randint(0, len(buildings) - 1)]
-            reach = 0
-            if sheds and chance(sheds):
+            mask, shed = buildings[randint(0, len(buildings) - 1)], bool(sheds) and chance(sheds)
+            if shed:
                 mask = _piece(mask)
-            elif yards and chance(yards):
-                reach = randint(*_YARD)
-            _paste(dates, labels, date, source, source_labels, mask, reach, real=draw < 0.85)
+            reach = randint(*_YARD) if yards and chance(yards) else 0
+            given = source, source_labels, mask
+            if shed and reach:
+                with_yard = _on_ground(*given, reach)
+                given, reach = (with_yard, reach) if with_yard else (given, 0)
+            _paste(dates, labels, date, *given, reach, real=draw < 0.85)
     return {
         "before": tv_tensors.Image(torch.from_numpy(dates[0]).permute(2, 0, 1)),
         "after": tv_tensors.Image(torch.from_numpy(dates[1]).permute(2, 0, 1)),
@@ -88,6 +90,30 @@ def _piece(mask: Mask) -> Mask:
     rectangle = np.zeros(mask.shape, dtype=np.uint8)
     cv2.fillConvexPoly(rectangle, np.rint(corners).astype(np.int32), 1)
     return np.asarray(mask & (rectangle > 0), dtype=np.bool_)
+
+
+def _on_ground(
+    source: Image, labels: NDArray[np.uint8], mask: Mask, reach: int
+) -> tuple[Image, NDArray[np.uint8], Mask] | None:
+    """Picture, labels and mask with a piece of roof moved to where `reach` pixels of bare ground are all around, in the
+    same light; None where they are nowhere."""
+    whole = _grown(mask, reach)
+    box = _box(whole, 4)
+    place = _place_for(whole[box], labels == 0)
+    if place is None:
+        return None
+    shape = mask[box]
+    picture, told, moved = source.copy(), labels.copy(), np.zeros_like(mask)
+    _shade(picture, place, shape, _beside(uniform(0, 2 * np.pi), uniform(1, 5)), uniform(0.4, 0.75))
+    _blend(picture, place, source[box], shape, 0)
+    moved[place] = shape
+    told[moved] = 1
+    return picture, told, moved
+
+
+def _beside(angle: float, length: float) -> tuple[int, int]:
+    """Right and down, pixels."""
+    return round(length * np.cos(angle)), round(length * np.sin(angle))
 
 
 def _grown(mask: Mask, reach: int) -> Mask:
@@ -127,12 +153,10 @@ def _paste(
     both = real and chance(0.25)
     strength = uniform(0.4, 0.75)
     angle, length = uniform(0, 2 * np.pi), uniform(1, 5)
-    offset = round(length * np.cos(angle)), round(length * np.sin(angle))
     for d in (0, 1) if both else (date,):
         if real and not reach:  # its yard brings its own shadow
-            _shade(dates[d], place, shape, offset, strength)
+            _shade(dates[d], place, shape, _beside(angle, length), strength)
             angle += uniform(-0.8, 0.8)  # the sun stands elsewhere at the other date
-            offset = round(length * np.cos(angle)), round(length * np.sin(angle))
         _blend(dates[d], place, _matched(patch, dates[d][place], shape), shape, reach)
     if real:
         for d in (0, 1) if both else (date,):
