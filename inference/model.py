@@ -81,7 +81,7 @@ class Contract:
     area_error_px: float
     """Standard error of a finding's area per pixel of its outline, pixels."""
     change_rim: int = 0
-    """Width of that rim, pixels; 0 for weights released before there was one."""
+    """Width of the rim that the mean of a patch leaves out, pixels; 0 for weights released before there was one."""
     long_side: int | None = None
     """Photographs are scored at this long side, pixels; None for overhead imagery, which is scored as it is."""
     classes: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class Contract:
         return self.change_peak, self.change_mean, self.change_rim
 
     def finding_probability(self, kind: str, mean: float) -> float:
-        """Probability that a finding of this kind is right, from the mean over its pixels, both 0..1."""
+        """Probability that a finding of this kind is right, from its mean within the rim, both 0..1."""
         return corrected(mean, *self.findings.get("remaining" if kind == "remaining" else "change", (1.0, 0.0)))
 
     def overhead_gsd_range(self) -> tuple[float, float]:

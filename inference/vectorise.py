@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from inference.findings import Finding, Kind, Layers
 from inference.model import Contract
 from inference.pair import Pair
-from model.decision import MIN_OBJECT_PX, hysteresis
+from model.decision import MIN_OBJECT_PX, hysteresis, inner_means
 
 _SIMPLIFY_PX = 0.75
 ONE_SIDED = 0.75
@@ -92,7 +92,7 @@ def find(pair: Pair, layers: Layers, contract: Contract) -> tuple[Finding, ...]:
 def _patches(pair: Pair, kind: Kind, mask: Mask, probability: NDArray[np.float32], contract: Contract) -> list[Finding]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     sizes = stats[:, cv2.CC_STAT_AREA]
-    sums = np.bincount(labels.ravel(), weights=probability.ravel(), minlength=count)
+    means = inner_means(probability, np.asarray(labels, dtype=np.int32), count, contract.change_rim)
     kept = sizes >= MIN_OBJECT_PX
     kept[0] = False
     labels = np.where(kept[labels], labels, 0).astype(np.int32)
@@ -111,7 +111,7 @@ def _patches(pair: Pair, kind: Kind, mask: Mask, probability: NDArray[np.float32
             area_error_m2 = area_error(area_m2, outline, contract.area_error_px)
         polygon = _simplified(outline)
         lonlat = None if project is None else shapely.transform(polygon, project)
-        likely = contract.finding_probability(kind, float(sums[label] / sizes[label]))
+        likely = contract.finding_probability(kind, float(means[label]))
         findings.append(Finding(polygon, kind, likely, area_px, area_m2, area_error_m2, lonlat))
     return findings
 

@@ -109,11 +109,12 @@ def finding_outcomes(predictions: Sequence[Prediction], contract: Contract) -> d
         scene = f"{pair.source}/{pair.name}"
         masks = classify(layers, np.ones(pair.change.shape, dtype=np.bool_), contract)
         for mask in (masks.new, masks.removed):
-            found["change"] += outcomes(scene, mask, layers.change, pair.change)
+            found["change"] += outcomes(scene, mask, layers.change, pair.change, contract.change_rim)
         standing = np.minimum(pair.structure_before, pair.structure_after)  # what is bare at one date does not remain
         unknown = (standing == 1) & ((pair.structure_before == IGNORE) | (pair.structure_after == IGNORE))
         least = np.minimum(layers.structure_before, layers.structure_after)
-        found["remaining"] += outcomes(scene, masks.remaining, least, np.where(unknown, IGNORE, standing))
+        told = np.where(unknown, IGNORE, standing)
+        found["remaining"] += outcomes(scene, masks.remaining, least, told, contract.change_rim)
     return found
 
 

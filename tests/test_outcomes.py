@@ -47,6 +47,9 @@ def test_a_finding_states_the_mean_over_its_own_pixels() -> None:
     said[10:20, 10:30], said[20:30, 10:30], said[40:50, 40:50] = 0.6, 0.8, 0.1
     (outcome,) = outcomes("scene", square(10, 10, 20, 20) > 0, said, square(10, 10, 20, 20))
     assert outcome.probability == pytest.approx(0.7)
+    said[11:29, 11:29] = 0.9
+    (outcome,) = outcomes("scene", square(10, 10, 20, 20) > 0, said, square(10, 10, 20, 20), rim=1)
+    assert outcome.probability == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize(

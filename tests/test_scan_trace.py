@@ -18,7 +18,7 @@ from inference.scan.trace import Patch, trace
 from inference.scan.window import LEVELS
 from inference.vectorise import classify
 from model import OUTPUTS
-from model.decision import MIN_OBJECT_PX
+from model.decision import MIN_OBJECT_PX, inner_means
 
 CONTRACT = Contract(
     multiple_of=16,
@@ -75,6 +75,10 @@ def test_they_cover_what_classifying_the_whole_picture_covers(
         large[0] = False
         assert np.array_equal(burnt(patches, kind, mask.shape), large[labels])
         assert sum(p.kind == kind for p in patches) == large.sum()
+        said = np.minimum(layers[0], layers[1]) if kind == "remaining" else layers[2]
+        means = inner_means(said.astype(np.float32) / LEVELS, labels, len(large), contract.change_rim)
+        stated = [p.probability for p in patches if p.kind == kind]
+        assert np.allclose(sorted(stated), sorted(means[large]))
 
 
 @pytest.mark.parametrize("contract", [CONTRACT, RIMMED], ids=["whole", "rim"])
@@ -159,6 +163,15 @@ def test_the_probability_is_the_mean_over_all_of_the_patch(monkeypatch: pytest.M
     layers[2, 4:32, 10:20], layers[2, 32:60, 10:20] = 254, 127
     (patch,) = traced(layers, 16, monkeypatch)
     assert patch.probability == pytest.approx(0.75)
+
+
+def test_the_probability_leaves_out_the_rim(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = plain()
+    layers[1:3, 14:34, 10:30] = 127
+    layers[2, 16:32, 12:28] = 254  # from the first row of a run on: the rim is in the one before
+    (patch,) = traced(layers, 16, monkeypatch, RIMMED)
+    assert patch.probability == pytest.approx(1)
+    assert patch.polygon.area == 400
 
 
 def test_nothing_is_found_where_nothing_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:

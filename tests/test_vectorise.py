@@ -305,3 +305,17 @@ def test_a_finding_says_how_likely_it_is_right_as_a_whole(layers: Layers, stated
     contract = replace(CONTRACT, findings={"change": (0.5, -0.4), "remaining": (1.0, -1.5)})
     (finding,) = find(paired(even()), layers, contract)
     assert finding.probability == pytest.approx(stated, abs=1e-4)
+
+
+@pytest.mark.parametrize("make", [grown, gone, standing], ids=["new", "removed", "remaining"])
+def test_a_small_finding_is_as_sure_as_a_large_one_within_its_rim(make: Any) -> None:
+    """What is blurred all around must not count for more where there is more rim than inside."""
+    blurred = np.maximum(
+        painted((18, 18, 12, 12), (98, 18, 64, 64), value=0.6), painted((20, 20, 8, 8), (100, 20, 60, 60))
+    )
+    stated = {
+        rim: [f.probability for f in find(paired(even()), make(blurred), replace(CONTRACT, change_rim=rim))]
+        for rim in (0, 2)
+    }
+    assert stated[2] == pytest.approx([0.9, 0.9])
+    assert min(stated[0]) < 0.75 < 0.85 < max(stated[0])

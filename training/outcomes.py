@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from datasets.labelled import IGNORE
 from inference.model import corrected
-from model.decision import MIN_OBJECT_PX
+from model.decision import MIN_OBJECT_PX, inner_means
 from training.metrics import MIN_COVER, Reliability
 
 INTERVAL = 0.90
@@ -53,18 +53,21 @@ UNKNOWN_ERROR_PX = 1.0
 """Where nothing can be measured: a pixel all around."""
 
 
-def outcomes(scene: str, mask: Mask, probability: NDArray[np.float32], truth: NDArray[np.uint8]) -> list[Outcome]:
+def outcomes(
+    scene: str, mask: Mask, probability: NDArray[np.float32], truth: NDArray[np.uint8], rim: int = 0
+) -> list[Outcome]:
     """Every object (training.metrics) of a mask, with what the labels say of it.
 
     Args:
         mask: (H, W) bool, the pixels of one kind of finding.
-        probability: (H, W) float32; a finding states the mean over its pixels.
+        probability: (H, W) float32; a finding states the mean over its pixels within a rim of `rim` pixels.
         truth: (H, W) uint8, 0, 1 or `IGNORE`. Findings mostly on `IGNORE` are left out, and those that it cuts have
             no true area.
     """
     known = truth != IGNORE
     _, true_labels, true_stats, _ = cv2.connectedComponentsWithStats((truth == 1).astype(np.uint8), connectivity=8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    means = inner_means(probability, np.asarray(labels, dtype=np.int32), count, rim)
     width = int(true_labels.max()) + 1
     pairs, overlaps = np.unique(labels.astype(np.int64) * width + true_labels, return_counts=True)
     mine, theirs = pairs // width, pairs % width
@@ -87,8 +90,7 @@ def outcomes(scene: str, mask: Mask, probability: NDArray[np.float32], truth: ND
             if touching[partner] == 1 and overlap >= MIN_COVER * max(size, area):
                 true_area = float(size)
         right = int(overlaps[touched].sum()) >= MIN_COVER * seen
-        stated = float(probability[cut][here].mean())
-        result.append(Outcome(scene, stated, right, float(area), _outline(here), true_area))
+        result.append(Outcome(scene, float(means[i]), right, float(area), _outline(here), true_area))
     return result
 
 

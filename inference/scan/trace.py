@@ -62,9 +62,9 @@ def trace(rows: Rows, height: int, width: int, contract: Contract) -> Iterator[P
     bands = [(top, min(height, top + step)) for top in range(0, height, step)]
     decided = _decide(rows, bands, contract)
     drawing = {kind: _Drawing(kind) for kind in KINDS}
-    for top, masks, levels in _masks(rows, bands, contract, decided):
+    for top, found in _masks(rows, bands, contract, decided):
         for kind, drawn in drawing.items():
-            yield from _calibrated(drawn.add(top, masks[kind], levels[kind]), contract)
+            yield from _calibrated(drawn.add(top, found[kind]), contract)
     for drawn in drawing.values():
         yield from _calibrated(drawn.close(), contract)
 
@@ -183,13 +183,28 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
     return _Decided(base, counts[root], way[root])
 
 
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """A run of rows of one kind, (rows, W) each.
+
+    Attributes:
+        inside: bool, what lies within the rim of its patch (model.decision).
+        levels: what the probability is the mean of.
+    """
+
+    mask: Mask
+    inside: Mask
+    levels: NDArray[np.uint8]
+
+
 def _masks(
     rows: Rows, bands: list[tuple[int, int]], contract: Contract, decided: _Decided
-) -> Iterator[tuple[int, dict[Kind, Mask], dict[Kind, NDArray[np.uint8]]]]:
-    """First row, mask of each kind, and the levels that its probability is the mean of, run by run."""
+) -> Iterator[tuple[int, dict[Kind, _Band]]]:
+    """First row and what there is of each kind, run by run."""
     before, after = _level(contract.threshold["structure_before"]), _level(contract.threshold["structure_after"])
 
-    def classified(i: int) -> tuple[Layers, Mask, Mask, Mask]:
+    def classified(i: int) -> tuple[Layers, dict[Kind, Mask]]:
+        """`remaining` still with the slivers that opening takes away."""
         layers = rows(*bands[i])
         count, labels = _label(_changed(layers, contract))
         numbers = slice(decided.base[i] + 1, decided.base[i] + count)
@@ -197,21 +212,26 @@ def _masks(
         way = np.concatenate([np.zeros(1, np.int8), decided.way[numbers]])[labels]
         grows = np.where(way == 0, layers[1] >= layers[0], way > 0)
         standing = (layers[0] >= before) & (layers[1] >= after) & ~change & (layers[3] == OBSERVED)
-        return layers, change, grows, standing
+        return layers, {"new": change & grows, "remaining": standing, "removed": change & ~grows}
 
-    square = np.ones((3, 3), np.uint8)
+    square, halo = np.ones((3, 3), np.uint8), _HALO + contract.change_rim
     current = classified(0)
-    above = np.zeros((0, current[3].shape[1]), np.bool_)
+    above = {kind: mask[:0] for kind, mask in current[1].items()}
     for i, (top, _) in enumerate(bands):
         following = classified(i + 1) if i + 1 < len(bands) else None
-        layers, change, grows, standing = current
-        below = following[3][:_HALO] if following else standing[:0]
-        joined = np.concatenate([above, standing, below]).astype(np.uint8)
-        opened = cv2.morphologyEx(joined, cv2.MORPH_OPEN, square) > 0
-        remaining = opened[len(above) : len(above) + len(standing)]
-        masks: dict[Kind, Mask] = {"new": change & grows, "remaining": remaining, "removed": change & ~grows}
-        yield top, masks, {"new": layers[2], "remaining": np.minimum(layers[0], layers[1]), "removed": layers[2]}
-        above = standing[-_HALO:]
+        layers, masks = current
+        levels: dict[Kind, NDArray[np.uint8]]
+        levels = {"new": layers[2], "remaining": np.minimum(layers[0], layers[1]), "removed": layers[2]}
+        here: dict[Kind, _Band] = {}
+        for kind, mask in masks.items():
+            below = following[1][kind][:halo] if following else mask[:0]
+            joined = np.concatenate([above[kind], mask, below])
+            if kind == "remaining":
+                joined = cv2.morphologyEx(joined.astype(np.uint8), cv2.MORPH_OPEN, square) > 0
+            cut = slice(len(above[kind]), len(above[kind]) + len(mask))
+            here[kind] = _Band(joined[cut], within(joined, contract.change_rim)[cut], levels[kind])
+        yield top, here
+        above = {kind: np.concatenate([above[kind], mask])[-halo:] for kind, mask in masks.items()}
         if following:
             current = following
 
@@ -225,9 +245,23 @@ class _Open:
 
     size: int = 0
     total: int = 0
+    """Of levels."""
+    inner: int = 0
+    inner_total: int = 0
+    """The same within the rim."""
     pieces: list[BaseGeometry] = field(default_factory=list)
     joined: bool = False
     """From more than one run of rows."""
+
+    def count(self, size: int, total: int, inner: int, inner_total: int) -> None:
+        self.size, self.total = self.size + size, self.total + total
+        self.inner, self.inner_total = self.inner + inner, self.inner_total + inner_total
+
+    @property
+    def mean(self) -> float:
+        """As `model.decision.inner_means`, 0..1."""
+        total, pixels = (self.inner_total, self.inner) if self.inner else (self.total, self.size)
+        return total / pixels / LEVELS
 
 
 class _Drawing:
@@ -240,13 +274,13 @@ class _Drawing:
         """Number of the open patch of each pixel of the last row, 0 for none."""
         self._next = 1
 
-    def add(self, top: int, mask: Mask, levels: NDArray[np.uint8]) -> list[Patch]:
+    def add(self, top: int, band: _Band) -> list[Patch]:
         """Go on with some rows; returns the patches that ended."""
-        count, labels = _label(mask)
+        count, labels = _label(band.mask)
         drawn = np.flatnonzero(labels)
-        label_of = labels.ravel()[drawn]
+        label_of, level, inner = (x.ravel()[drawn] for x in (labels, band.levels, band.inside))
         size = np.bincount(label_of, minlength=count)
-        total = np.bincount(label_of, weights=levels.ravel()[drawn], minlength=count)
+        sums = np.stack([size, *(np.bincount(label_of, x, count) for x in (level, inner, level * inner))], axis=1)
         first, last = labels[0], labels[-1]
         base = self._next  # label k becomes number base + k - 1
         self._next += count - 1
@@ -262,12 +296,11 @@ class _Drawing:
         merged: dict[int, _Open] = defaultdict(_Open)
         for number, patch in self._open.items():
             into = merged[union.find(number)]
-            into.size, into.total = into.size + patch.size, into.total + patch.total
+            into.count(patch.size, patch.total, patch.inner, patch.inner_total)
             into.pieces += patch.pieces
             into.joined = True
         for label in np.flatnonzero(~small).tolist():
-            into = merged[union.find(label + base - 1)]
-            into.size, into.total = into.size + int(size[label]), into.total + int(total[label])
+            merged[union.find(label + base - 1)].count(*(int(x) for x in sums[label]))
         # In 4-connected pieces, because a ring that meets itself in a corner is no valid polygon.
         pieces = shapes(shown, mask=shown > 0, connectivity=4, transform=Affine.translation(0, top))
         for geometry, value in pieces if not small.all() else ():
@@ -294,4 +327,4 @@ class _Drawing:
             outline = shapely.union_all([outline], grid_size=1)
         if patch.joined:  # there the outline has points on its straight sides, wherever the rows happened to end
             outline = shapely.simplify(outline, 0)
-        return [Patch(self._kind, outline.normalize(), patch.total / patch.size / LEVELS)]
+        return [Patch(self._kind, outline.normalize(), patch.mean)]

@@ -4,7 +4,8 @@
 
 No set labels a new shed in a dense old quarter, or a demolition: training.composite makes them, here of the validation
 scenes of sets in which nothing changed. A planted change counts as found if what is decided to be change covers 10 %
-of it (training.metrics); what touches none is false, bare ground pasted in included.
+of it (training.metrics), and as alarmed if that is stated as sure as a site asks for unless told otherwise; what touches
+none is false, bare ground pasted in included.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.decision import hysteresis
+from inference.model import Contract
+from model.decision import hysteresis, inner_means
+from service.ledger.tables import DEFAULT_SENSITIVITY
 from tests.benchmarks.asked import data_and_model
 from training.metrics import MIN_COVER, score
 from training.recipe import Recipe
@@ -26,32 +29,43 @@ SIZES_PX = ((30, 100), (100, 250), (250, 100_000))
 def main() -> None:
     data, model = data_and_model()
     contract = model.contract
-    all_planted = np.zeros((2, len(SIZES_PX)), dtype=np.int64)
+    all_planted, all_false = np.zeros((3, len(SIZES_PX)), dtype=np.int64), np.zeros(2, dtype=np.int64)
     for source in SETS:
         recipe = Recipe("planted", sources={source: 1.0}, mix={"composite": 1.0}, scale=(1.0, 1.0), sheds=0.5)
-        planted, false = np.zeros_like(all_planted), 0
+        planted, false = np.zeros_like(all_planted), np.zeros_like(all_false)
         samples = Samples(recipe, data, SCENES, "validation")
         for before, after, labels in map(samples.__getitem__, range(SCENES)):
             seen = model.probabilities(*(date.numpy()[None] for date in (before, after)))[0, 2]
-            changed = hysteresis(seen, contract.threshold["change"], *contract.change_least)
-            counts = score(changed, labels[2].numpy(), 1.0)
-            false += counts.predicted - counts.right
+            said = _stated(seen, contract)
+            changed, alarmed = said > 0, said >= DEFAULT_SENSITIVITY
+            counts = [score(mask, labels[2].numpy(), 1.0) for mask in (changed, alarmed)]
+            false += [each.predicted - each.right for each in counts]
             _, objects, stats, _ = cv2.connectedComponentsWithStats((labels[2].numpy() == 1).astype(np.uint8))
             for i, area in enumerate(stats[1:, cv2.CC_STAT_AREA], start=1):
                 for column, (least, most) in enumerate(SIZES_PX):
                     if least <= area < most:
-                        planted[:, column] += (1, changed[objects == i].mean() >= MIN_COVER)
+                        covered = [mask[objects == i].mean() >= MIN_COVER for mask in (changed, alarmed)]
+                        planted[:, column] += (1, *covered)
         _say(source, planted, false)
         all_planted += planted
-    _say("all", all_planted)
+        all_false += false
+    _say("all", all_planted, all_false)
 
 
-def _say(source: str, planted: NDArray[np.int64], false: int | None = None) -> None:
+def _stated(seen: NDArray[np.float32], contract: Contract) -> NDArray[np.float64]:
+    """(H, W): how sure the finding that a pixel belongs to is said to be, 0 where there is none."""
+    changed = hysteresis(seen, contract.threshold["change"], *contract.change_least)
+    count, labels = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
+    means = inner_means(seen, np.asarray(labels, dtype=np.int32), count, contract.change_rim)
+    return np.array([0.0, *(contract.finding_probability("new", mean) for mean in means[1:])])[labels]
+
+
+def _say(source: str, planted: NDArray[np.int64], false: NDArray[np.int64]) -> None:
     sizes = [
-        f"{found} of {there} of {low} to {high} px"
-        for (low, high), there, found in zip(SIZES_PX, *planted, strict=True)
+        f"{found} ({alarmed}) of {there} of {low} to {high} px"
+        for (low, high), there, found, alarmed in zip(SIZES_PX, *planted, strict=True)
     ]
-    print(f"{source:10} " + ", ".join(sizes) + ("" if false is None else f"; {false} false"))
+    print(f"{source:10} found (alarmed) " + ", ".join(sizes) + f"; false {false[0]} ({false[1]})")
 
 
 if __name__ == "__main__":
