@@ -78,7 +78,7 @@ def test_the_head_has_state_figures_and_since_when_nothing_is_known(place: House
         "集经系统",
         "2,000 平方米（3.00 亩）",
         "八角街道 · 八角第1社区",
-        "此后未观测： 从未",
+        "从未观测",
         "2017-06-30",
     ):
         assert text in page

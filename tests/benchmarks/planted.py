@@ -4,7 +4,7 @@
 
 No set labels a new shed in a dense old quarter, or a demolition: training.composite makes them, here of the validation
 scenes of sets in which nothing changed. A planted change counts as found if what is decided to be change covers 10 %
-of it (training.metrics), and as alarmed if that is stated as sure as a site asks for unless told otherwise; what touches
+of it (training.metrics), and as alarmed if it is stated as sure as a site asks for unless told otherwise; what touches
 none is false, bare ground pasted in included.
 """
 
