@@ -8,9 +8,9 @@ import torch
 from datasets.labelled import IGNORE
 from model.vision import tv_tensors
 from training.augment import Sample
-from training.composite import composite
+from training.composite import composite, paint_roof
 
-SIDE = 128
+SIDE, DATES = 128, ("before", "after")
 
 
 def _pair(colour: tuple[int, int, int], *, building: tuple[int, int, int, int] | None) -> Sample:
@@ -208,3 +208,42 @@ def test_a_building_is_pasted_where_the_only_room_is(donor: Sample) -> None:
     torch.manual_seed(0)
     labels = [composite(full, donor)["labels"] for _ in range(20)]
     assert sum(bool((each[2] == 1).any()) for each in labels) > 10
+
+
+def test_a_painted_roof_has_another_colour_and_its_own_light_and_shade() -> None:
+    image = np.full((20, 20, 3), (120, 60, 40), dtype=np.uint8)
+    image[:, 10:] = (60, 30, 20)  # the side away from the sun
+    mask = np.zeros((20, 20), dtype=bool)
+    mask[5:15, 5:15] = True
+    torch.manual_seed(0)
+    painted = paint_roof(image, mask, np.array((70, 125, 195), dtype=np.float32))
+    assert np.array_equal(painted[~mask], image[~mask])
+    assert (painted[mask][:, 2] > painted[mask][:, 0]).all(), "blue"
+    assert painted[10, 7].sum() > 1.1 * painted[10, 12].sum()
+    assert np.abs(painted[mask].mean(axis=0) - (70, 125, 195)).max() < 2
+
+
+def test_another_coat_is_no_change_and_may_be_seen_at_one_date(base: Sample, donor: Sample) -> None:
+    empty = {**donor, "labels": tv_tensors.Mask(torch.zeros_like(donor["labels"]))}  # nothing to paste
+    torch.manual_seed(0)
+    roof, seen = base["labels"][0] == 1, set()
+    for sample in (composite(base, empty, painted=1.0) for _ in range(60)):
+        stands = bool((sample["labels"][:2, roof] == 1).all())
+        assert stands == (not bool((sample["labels"][2] == 1).any()))
+        if stands:
+            recoloured = [float((sample[k].float() - base[k].float())[:, roof].abs().mean()) > 5 for k in DATES]
+            seen.add(tuple(recoloured))
+    assert {(True, True), (True, False), (False, True)} <= seen
+
+
+def test_what_is_pasted_may_have_a_roof_of_coloured_steel_sheet(base: Sample, donor: Sample) -> None:
+    original, blue = base["labels"][0] == 1, {0.0: 0, 1.0: 0}
+    for painted in blue:
+        torch.manual_seed(0)
+        for sample in (composite(base, donor, sheds=0.5, painted=painted) for _ in range(60)):
+            for key, layer in zip(DATES, sample["labels"][:2], strict=True):
+                new = (layer == 1) & ~original
+                pixels = sample[key].float()
+                blue[painted] += int((pixels[2, new] > pixels[0, new] + 40).sum())
+    assert blue[0.0] == 0  # the donor's roof is red
+    assert blue[1.0] > 500

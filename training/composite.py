@@ -23,12 +23,20 @@ _SHED = (7.0, 20.0)
 """Sides of a shed, pixels: 3.5 to 10 m at half a metre."""
 _YARD = (4, 24)
 """How far the ground around a building that comes with it reaches, pixels."""
+SHEET_METAL = {
+    "blue": (70, 125, 195),
+    "white": (228, 228, 226),
+    "red": (160, 65, 55),
+    "grey": (150, 152, 155),
+    "green": (75, 135, 105),
+}
+"""Colours of steel sheet (彩钢板) in the sun."""
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
-def composite(base: Sample, donor: Sample, sheds: float = 0.0, yards: float = 0.0) -> Sample:
+def composite(base: Sample, donor: Sample, sheds: float = 0.0, yards: float = 0.0, painted: float = 0.0) -> Sample:
     """Change a pair in a few places.
 
     Args:
@@ -38,11 +46,16 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0, yards: float = 0.
             covered whole: a light rectangle in the middle of a roof is no structure that is gone.
         yards: share of what is pasted that brings ground around it, which is no structure: whoever builds changes the
             ground as well, and a seam that always runs along the wall would give a pasted building away.
+        painted: share of what is pasted that gets a roof of coloured steel sheet, of which most sheds are and hardly a
+            house in the sets; as large a share of the pairs has some of its standing roofs painted, at one date or
+            both. Another coat is no change.
     """
     dates = [_hwc(base["before"]), _hwc(base["after"])]
     labels = base["labels"].numpy().copy()
     source, source_labels = _hwc(donor["before"]), donor["labels"][0].numpy()
     buildings = _buildings(source_labels == 1)
+    if painted and chance(painted):
+        _repaint(dates, labels)
     for _ in range(randint(2, 6)):
         date = randint(0, 1)
         draw = uniform(0, 1)
@@ -53,7 +66,7 @@ def composite(base: Sample, donor: Sample, sheds: float = 0.0, yards: float = 0.
             if shed:
                 mask = _piece(mask)
             reach = randint(*_YARD) if yards and chance(yards) else 0
-            given = source, source_labels, mask
+            given = paint_roof(source, mask, _sheet()) if painted and chance(painted) else source, source_labels, mask
             if shed and reach:
                 with_yard = _on_ground(*given, reach)
                 given, reach = (with_yard, reach) if with_yard else (given, 0)
@@ -90,6 +103,31 @@ def _piece(mask: Mask) -> Mask:
     rectangle = np.zeros(mask.shape, dtype=np.uint8)
     cv2.fillConvexPoly(rectangle, np.rint(corners).astype(np.int32), 1)
     return np.asarray(mask & (rectangle > 0), dtype=np.bool_)
+
+
+def paint_roof(image: Image, mask: Mask, colour: NDArray[np.float32]) -> Image:
+    """The picture (H, W, 3) with steel sheet of a colour on a roof, mask (H, W): its own light and shade, weaker."""
+    light = image[mask].mean(axis=1, keepdims=True, dtype=np.float32)
+    shade = 1 + uniform(0.2, 0.6) * (light / max(float(light.mean()), 1.0) - 1)
+    result = image.copy()
+    result[mask] = np.rint(np.clip(colour * shade, 0, 255)).astype(np.uint8)
+    return result
+
+
+def _sheet() -> NDArray[np.float32]:
+    """A colour of steel sheet, more or less bleached and lit."""
+    colour = np.array(list(SHEET_METAL.values())[randint(0, len(SHEET_METAL) - 1)], dtype=np.float32)
+    colour += uniform(0, 0.5) * (colour.mean() - colour)
+    return np.asarray(colour * uniform(0.7, 1.1), dtype=np.float32)
+
+
+def _repaint(dates: list[Image], labels: NDArray[np.uint8]) -> None:
+    """Paint a few roofs that stand at both dates, at both or at one of them."""
+    buildings = _buildings((labels[0] == 1) & (labels[1] == 1) & (labels[2] == 0))
+    for _ in range(randint(1, 4) if buildings else 0):
+        mask, colour = buildings[randint(0, len(buildings) - 1)], _sheet()
+        for d in (0, 1) if chance(0.6) else (randint(0, 1),):
+            dates[d][:] = paint_roof(dates[d], mask, colour)
 
 
 def _on_ground(

@@ -24,6 +24,8 @@ class Recipe:
         misaligned, max_shift: share of the samples with one date displaced, and by how many pixels at most.
         sheds: share of the structures pasted into `composite` samples that are as small as sheds.
         yards: share of what is pasted into them that brings the ground around it.
+        painted: share of what is pasted into them that gets a roof of coloured steel sheet, and of the samples in which
+            some standing roofs do.
         cluttered: share of the samples with painted clutter that is no structure.
         restyled: share of the dates in colours and sharpness of another sensor.
         clouded: share of the samples with a painted cloud; with any, the network tells clouds.
@@ -53,6 +55,7 @@ class Recipe:
     max_shift: int = 8
     sheds: float = 0.0
     yards: float = 0.0
+    painted: float = 0.0
     cluttered: float = 0.0
     restyled: float = 0.0
     clouded: float = 0.0

@@ -123,7 +123,8 @@ class Samples(Dataset[tuple[Tensor, Tensor, Tensor]]):
         kind = choose(mix)
         if kind == "composite":
             base = self._crop(self._pair(*self.known[randint(0, len(self.known) - 1)]))
-            return composite(base, self._date(aimed=True), self.recipe.sheds, self.recipe.yards)
+            recipe = self.recipe
+            return composite(base, self._date(aimed=True), recipe.sheds, recipe.yards, recipe.painted)
         if kind == "unrelated":
             return pair_unrelated(self._date(), self._date())
         source = choose(self.recipe.sources)
