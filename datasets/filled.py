@@ -9,7 +9,6 @@ where that is given. Self-training after Lee, "Pseudo-Label" (ICML workshops 201
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,26 +39,16 @@ def filled(entry: Entry, folder: Path) -> Entry:
     """
     if not all(_file(folder, entry.source, entry.name, layer).is_file() for layer in _DATES):
         return entry
-    change = _doubt if entry.structures_known else _fill
-    return replace(entry.then(partial(change, folder=folder)), structures_known=True)
+    known = entry.structures_known
+    return replace(entry.then(partial(_told, folder=folder, known=known)), structures_known=True)
 
 
-def _fill(pair: LabelledPair, folder: Path) -> LabelledPair:
-    return _told(pair, folder, lambda labels, seen: np.where(labels != IGNORE, labels, seen))
-
-
-def _doubt(pair: LabelledPair, folder: Path) -> LabelledPair:
-    return _told(pair, folder, lambda labels, seen: np.where(seen == IGNORE, seen, labels))
-
-
-def _told(
-    pair: LabelledPair, folder: Path, tell: Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.uint8]]
-) -> LabelledPair:
+def _told(pair: LabelledPair, folder: Path, known: bool) -> LabelledPair:
     def told(layer: str) -> NDArray[np.uint8]:
         labels: NDArray[np.uint8] = getattr(pair, layer)
         path = _file(folder, pair.source, pair.name, layer)
         seen = read_labels(path, labels.shape, "write it again with jingdi fill-labels")
-        return tell(labels, seen)
+        return np.where((seen if known else labels) == IGNORE, seen, labels)
 
     before, after = (told(layer) for layer in _DATES)
     return replace(pair, structure_before=before, structure_after=after)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from datasets.filled import write
 from datasets.labelled import IGNORE, read_set
 from model import DATES, OUTPUTS
+from model.decision import inner_means
 from training.evaluate import Predict
 from training.label_registration import both_ways
 
@@ -49,7 +50,6 @@ def believed(probability: NDArray[np.float32]) -> NDArray[np.uint8]:
 def doubtful(probability: NDArray[np.float32], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The labels (H, W), with `IGNORE` for each structure (4-connected) of which next to nothing is seen."""
     count, found = cv2.connectedComponents((labels == 1).astype(np.uint8), connectivity=4)
-    total = np.bincount(found.ravel(), weights=probability.ravel(), minlength=count)
-    unseen = total < UNSEEN * np.bincount(found.ravel(), minlength=count)
+    unseen = inner_means(probability, np.asarray(found, dtype=np.int32), count, rim=0) < UNSEEN
     unseen[0] = False
     return np.where(unseen[found], IGNORE, labels).astype(np.uint8)

@@ -23,7 +23,7 @@ class Recipe:
         aim_at_change: share of the crops of real pairs that are aimed at labelled change.
         misaligned, max_shift: share of the samples with one date displaced, and by how many pixels at most.
         sheds: share of the structures pasted into `composite` samples that are as small as sheds.
-        yards: share of what is pasted into them that brings the ground around it.
+        yards: share of what is pasted into them that brings ground around it.
         painted: share of what is pasted into them that gets a roof of coloured steel sheet, and of the samples in which
             some standing roofs do.
         cluttered: share of the samples with painted clutter that is no structure.

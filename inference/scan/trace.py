@@ -98,6 +98,19 @@ def _touching(above: Numbers, below: Numbers) -> set[tuple[int, int]]:
     return pairs
 
 
+def _sums(label: Labels, level: NDArray[np.uint8], inside: Mask, count: int) -> Numbers:
+    """(4, count) by label: its pixels and their levels added up, of all of it and of what lies within its rim."""
+    weights = (None, level, inside, level * inside)
+    return np.stack([np.bincount(label, each, count) for each in weights]).astype(np.int64)
+
+
+def _mean(sums: Numbers) -> NDArray[np.float64]:
+    """Mean level within the rim, as `model.decision.inner_means`: (4, ...) -> (...)."""
+    pixels, total, inner, inner_total = sums
+    whole, within_rim = total / np.maximum(pixels, 1), inner_total / np.maximum(inner, 1)
+    return np.asarray(np.where(inner > 0, within_rim, whole), dtype=np.float64)
+
+
 class _Union:
     """Disjoint sets of numbers; the lowest speaks for its set."""
 
@@ -155,12 +168,9 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
         stood, stands, change, inner = (layer.ravel()[changed] for layer in (*layers[:3], inside))
         sums.append(
             np.stack([
-                np.bincount(label, minlength=count),
                 np.bincount(label[change >= peak], minlength=count),
                 np.bincount(label[stands >= stood], minlength=count),
-                np.bincount(label, weights=change, minlength=count).astype(np.int64),
-                np.bincount(label, weights=inner, minlength=count).astype(np.int64),
-                np.bincount(label, weights=change * inner, minlength=count).astype(np.int64),
+                *_sums(label, change, inner, count),
             ])[:, 1:]
         )  # fmt: skip
         numbers = np.where(labels[[0, -1]] > 0, labels[[0, -1]].astype(np.int64) + base[-1], 0)
@@ -173,13 +183,11 @@ def _decide(rows: Rows, bands: list[tuple[int, int]], contract: Contract) -> _De
     root = np.arange(parts.shape[1])
     for item, speaker in union.items():
         root[item] = speaker
-    size, certain, growing, total, inner, inner_total = (
-        np.bincount(root, weights=x, minlength=len(root)) for x in parts
-    )
-    share = growing / np.maximum(size, 1)
+    certain, growing, *of_levels = (np.bincount(root, weights=x, minlength=len(root)) for x in parts)
+    share = growing / np.maximum(of_levels[0], 1)
     way = np.where(share >= ONE_SIDED, 1, np.where(share <= 1 - ONE_SIDED, -1, 0)).astype(np.int8)
-    total, pixels = np.where(inner > 0, inner_total, total), np.where(inner > 0, inner, size)
-    counts = (certain >= (MIN_PEAK_PX if peak else 0)) & (total >= contract.change_mean * LEVELS * pixels)
+    mean = _mean(np.stack(of_levels))
+    counts = (certain >= (MIN_PEAK_PX if peak else 0)) & (mean >= contract.change_mean * LEVELS)
     return _Decided(base, counts[root], way[root])
 
 
@@ -231,7 +239,7 @@ def _masks(
             cut = slice(len(above[kind]), len(above[kind]) + len(mask))
             here[kind] = _Band(joined[cut], within(joined, contract.change_rim)[cut], levels[kind])
         yield top, here
-        above = {kind: np.concatenate([above[kind], mask])[-halo:] for kind, mask in masks.items()}
+        above = {kind: mask[-halo:] for kind, mask in masks.items()}
         if following:
             current = following
 
@@ -243,25 +251,11 @@ def _masks(
 class _Open:
     """A patch that may go on below."""
 
-    size: int = 0
-    total: int = 0
-    """Of levels."""
-    inner: int = 0
-    inner_total: int = 0
-    """The same within the rim."""
+    sums: Numbers = field(default_factory=lambda: np.zeros(4, np.int64))
+    """As of `_sums`."""
     pieces: list[BaseGeometry] = field(default_factory=list)
     joined: bool = False
     """From more than one run of rows."""
-
-    def count(self, size: int, total: int, inner: int, inner_total: int) -> None:
-        self.size, self.total = self.size + size, self.total + total
-        self.inner, self.inner_total = self.inner + inner, self.inner_total + inner_total
-
-    @property
-    def mean(self) -> float:
-        """As `model.decision.inner_means`, 0..1."""
-        total, pixels = (self.inner_total, self.inner) if self.inner else (self.total, self.size)
-        return total / pixels / LEVELS
 
 
 class _Drawing:
@@ -278,9 +272,7 @@ class _Drawing:
         """Go on with some rows; returns the patches that ended."""
         count, labels = _label(band.mask)
         drawn = np.flatnonzero(labels)
-        label_of, level, inner = (x.ravel()[drawn] for x in (labels, band.levels, band.inside))
-        size = np.bincount(label_of, minlength=count)
-        sums = np.stack([size, *(np.bincount(label_of, x, count) for x in (level, inner, level * inner))], axis=1)
+        sums = _sums(labels.ravel()[drawn], band.levels.ravel()[drawn], band.inside.ravel()[drawn], count)
         first, last = labels[0], labels[-1]
         base = self._next  # label k becomes number base + k - 1
         self._next += count - 1
@@ -288,7 +280,7 @@ class _Drawing:
         if self._last is not None:
             for a, b in _touching(self._last, np.where(first > 0, first.astype(np.int64) + base - 1, 0)):
                 union.join(a, b)
-        small = size < MIN_OBJECT_PX
+        small = sums[0] < MIN_OBJECT_PX
         small[np.unique(first)] = False
         small[np.unique(last)] = False
         small[0] = True
@@ -296,11 +288,11 @@ class _Drawing:
         merged: dict[int, _Open] = defaultdict(_Open)
         for number, patch in self._open.items():
             into = merged[union.find(number)]
-            into.count(patch.size, patch.total, patch.inner, patch.inner_total)
+            into.sums += patch.sums
             into.pieces += patch.pieces
             into.joined = True
         for label in np.flatnonzero(~small).tolist():
-            merged[union.find(label + base - 1)].count(*(int(x) for x in sums[label]))
+            merged[union.find(label + base - 1)].sums += sums[:, label]
         # In 4-connected pieces, because a ring that meets itself in a corner is no valid polygon.
         pieces = shapes(shown, mask=shown > 0, connectivity=4, transform=Affine.translation(0, top))
         for geometry, value in pieces if not small.all() else ():
@@ -320,11 +312,11 @@ class _Drawing:
         return [p for patch in self._open.values() for p in self._patch(patch)]
 
     def _patch(self, patch: _Open) -> list[Patch]:
-        if patch.size < MIN_OBJECT_PX:
+        if patch.sums[0] < MIN_OBJECT_PX:
             return []
         outline = shapely.union_all(patch.pieces) if len(patch.pieces) > 1 else patch.pieces[0]
         if not outline.is_valid:
             outline = shapely.union_all([outline], grid_size=1)
         if patch.joined:  # there the outline has points on its straight sides, wherever the rows happened to end
             outline = shapely.simplify(outline, 0)
-        return [Patch(self._kind, outline.normalize(), patch.mean)]
+        return [Patch(self._kind, outline.normalize(), float(_mean(patch.sums)) / LEVELS)]

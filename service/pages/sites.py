@@ -42,16 +42,20 @@ class Seen:
 
     text: str
     level: Literal["never", "old", "recent"]
+    sentence: str
+    """The same where no heading says what it is."""
 
 
 def seen(observed_at: datetime | None, now: datetime, language: str) -> Seen:
     """How long nothing is known of a site."""
     if observed_at is None:
-        return Seen(say(language, "sites.seen_never"), "never")
+        return Seen(say(language, "sites.seen_never"), "never", say(language, "sites.never_observed"))
     there = observed_at.astimezone(CHINA).date()
     days = max(0, (now.astimezone(CHINA).date() - there).days)
     key = "sites.seen_today" if days == 0 else "sites.seen_day" if days == 1 else "sites.seen_days"
-    return Seen(say(language, key, date=there.isoformat(), days=days), "old" if days > STALE_DAYS else "recent")
+    text = say(language, key, date=there.isoformat(), days=days)
+    sentence = say(language, "sites.not_observed_since", since=text)
+    return Seen(text, "old" if days > STALE_DAYS else "recent", sentence)
 
 
 def figure(m2: float, unit: Unit) -> str:

@@ -10,6 +10,8 @@ none is false, bare ground pasted in included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -40,16 +42,28 @@ def main() -> None:
             changed, alarmed = said > 0, said >= DEFAULT_SENSITIVITY
             counts = [score(mask, labels[2].numpy(), 1.0) for mask in (changed, alarmed)]
             false += [each.predicted - each.right for each in counts]
-            _, objects, stats, _ = cv2.connectedComponentsWithStats((labels[2].numpy() == 1).astype(np.uint8))
-            for i, area in enumerate(stats[1:, cv2.CC_STAT_AREA], start=1):
-                for column, (least, most) in enumerate(SIZES_PX):
-                    if least <= area < most:
-                        covered = [mask[objects == i].mean() >= MIN_COVER for mask in (changed, alarmed)]
-                        planted[:, column] += (1, *covered)
+            planted += by_size(labels[2].numpy() == 1, (changed, alarmed), SIZES_PX)
         _say(source, planted, false)
         all_planted += planted
         all_false += false
     _say("all", all_planted, all_false)
+
+
+def by_size(
+    truth: NDArray[np.bool_], masks: Sequence[NDArray[np.bool_]], sizes: Sequence[tuple[int, int]],
+    without: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:  # fmt: skip
+    """(1 + masks, sizes): objects of `truth` that touch nothing of `without`, and how many of them each mask covers."""
+    result = np.zeros((1 + len(masks), len(sizes)), dtype=np.int64)
+    count, objects, stats, _ = cv2.connectedComponentsWithStats(truth.astype(np.uint8))
+    for i in range(1, count):
+        here = objects == i
+        if without is not None and without[here].any():
+            continue
+        for column, (least, most) in enumerate(sizes):
+            if least <= stats[i, cv2.CC_STAT_AREA] < most:
+                result[:, column] += (1, *(mask[here].mean() >= MIN_COVER for mask in masks))
+    return result
 
 
 def _stated(seen: NDArray[np.float32], contract: Contract) -> NDArray[np.float64]:

@@ -10,7 +10,6 @@ what is decided to be change covers 10 % of it.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,9 +19,10 @@ from inference.model import Model
 from model.decision import hysteresis
 from model.vision import tv_tensors
 from tests.benchmarks.asked import data_and_model
+from tests.benchmarks.planted import by_size
 from training.augment import Sample
 from training.composite import SHEET_METAL, composite, paint_roof
-from training.metrics import MIN_COVER, score
+from training.metrics import score
 
 SETS, CROPS, SIDE = ("xbd_mexico", "xbd_other", "ida", "banepa"), 40, 256
 SIZES_PX = ((30, 100), (100, 250))
@@ -77,13 +77,7 @@ def _found(model: Model, base: Sample, sample: Sample) -> tuple[NDArray[np.int64
     changed = hysteresis(seen, contract.threshold["change"], *contract.change_least)
     truth, stood = sample["labels"][2].numpy(), (base["labels"].numpy() == 1).any(axis=0)
     counts = score(changed, truth, 1.0)
-    sheds = np.zeros((2, len(SIZES_PX)), dtype=np.int64)
-    number, objects, stats, _ = cv2.connectedComponentsWithStats((truth == 1).astype(np.uint8))
-    for i in range(1, number):
-        shed = objects == i
-        for column, (least, most) in enumerate(SIZES_PX):
-            if least <= stats[i, cv2.CC_STAT_AREA] < most and not stood[shed].any():  # what was covered is no shed
-                sheds[:, column] += (1, changed[shed].mean() >= MIN_COVER)
+    sheds = by_size(truth == 1, (changed,), SIZES_PX, without=stood)  # what was covered is no shed
     return sheds, counts.predicted - counts.right
 
 
